@@ -1,0 +1,23 @@
+"""An emulator of Poland's KSeF API 2.0: a seeded world behind real HTTP.
+
+>>> app = Emulator(World(seed=7), VirtualClock(start), limits="production")
+>>> with serve(app) as base_url: ...
+"""
+
+from ksef_emulator.app import Emulator, Quirks
+from ksef_emulator.clock import RunningClock, VirtualClock
+from ksef_emulator.command import emulate
+from ksef_emulator.faults import Fault
+from ksef_emulator.server import serve
+from ksef_emulator.world import World
+
+__all__ = [
+    "Emulator",
+    "Fault",
+    "Quirks",
+    "RunningClock",
+    "VirtualClock",
+    "World",
+    "emulate",
+    "serve",
+]

@@ -1,0 +1,94 @@
+"""Who sends invoices: taxpayers, the subjects that act for them, and their KSeF tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from ksef_emulator.identifiers import digest, nip, reference_number
+
+NAMES = (
+    "Zakłady Mięsne Łęczna sp. z o.o.",
+    "Żółty Kamień Transport S.A.",
+    "Biuro Rachunkowe Gąsior",
+    "Hurtownia Śrub i Nakrętek Ćwiek sp.k.",
+    "Młyn Wodny Źródło sp. z o.o.",
+    "Pracownia Ikona Anna Nowak",
+    "Stolarnia Dąb i Jesion s.c.",
+    "Energia Północ S.A.",
+)
+
+
+@dataclass(frozen=True)
+class KsefToken:
+    """One KSeF token: whose it is, what it may do and whether it still works."""
+
+    value: str
+    subject_nip: str
+    permissions: tuple[str, ...]
+    state: str = "Active"
+
+
+@dataclass(frozen=True)
+class Taxpayer:
+    """A context in which sessions are opened; `writer_nip` opens a part of them.
+
+    The tokens are strings as a taxpayer would paste them into a configuration. Access rights:
+    `token` Introspection and InvoiceRead, `write_only_token` InvoiceWrite of the writer,
+    `read_only_token` InvoiceRead alone.
+    """
+
+    context_id: str
+    name: str
+    writer_nip: str
+    style: int
+    rejection_rate: float
+    tokens: tuple[KsefToken, ...]
+    context_type: str = "Nip"
+
+    @property
+    def token(self) -> str:
+        return self.tokens[0].value
+
+    @property
+    def write_only_token(self) -> str:
+        return self.tokens[1].value
+
+    @property
+    def read_only_token(self) -> str:
+        return self.tokens[2].value
+
+    @property
+    def expired_token(self) -> str:
+        return self.tokens[3].value
+
+    @property
+    def revoked_token(self) -> str:
+        return self.tokens[4].value
+
+
+def taxpayer(seed: int, number: int) -> Taxpayer:
+    """Derive one taxpayer of the world with this seed."""
+    noise = digest(seed, "taxpayer", number)
+    owner, writer = nip(seed, number, "owner"), nip(seed, number, "writer")
+    rights = (
+        (owner, ("Introspection", "InvoiceRead"), "Active"),
+        (writer, ("InvoiceWrite",), "Active"),
+        (owner, ("InvoiceRead",), "Active"),
+        (owner, ("Introspection", "InvoiceRead"), "Expired"),
+        (owner, ("Introspection", "InvoiceRead"), "Revoked"),
+    )
+    tokens = tuple(
+        KsefToken(_token_value(owner, seed, number, kind), subject, permissions, state)
+        for kind, (subject, permissions, state) in enumerate(rights)
+    )
+    name = NAMES[number % len(NAMES)] + (
+        f" {number // len(NAMES) + 1}" if number >= len(NAMES) else ""
+    )
+    return Taxpayer(owner, name, writer, noise[0] % 3, 0.02 + noise[1] / 255 * 0.05, tokens)
+
+
+def _token_value(owner: str, *parts: object) -> str:
+    noise = digest("token", *parts)
+    reference = reference_number(date(2026, 1, 2), "EC", noise)
+    return f"{reference}|nip-{owner}|{noise.hex()[:64]}"

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+from time import monotonic
+
+import httpx
+import pytest
+from logging_in import NOW
+
+from ksef_emulator import Emulator, Fault, RunningClock, VirtualClock, World, serve
+
+
+def test_the_emulator_answers_on_a_real_socket_and_stops_promptly(app: Emulator) -> None:
+    with serve(app) as base_url:
+        assert base_url.endswith("/v2")
+        assert httpx.post(f"{base_url}/auth/challenge").status_code == 200
+        began = monotonic()
+    assert monotonic() - began < 0.5
+    with pytest.raises(httpx.ConnectError):
+        httpx.post(f"{base_url}/auth/challenge")
+
+
+def test_many_requests_at_once_are_all_answered(app: Emulator) -> None:
+    with serve(app) as base_url, ThreadPoolExecutor(8) as pool:
+        url = f"{base_url}/auth/challenge"
+        answers = list(pool.map(lambda _: httpx.post(url).json()["challenge"], range(40)))
+    assert len(set(answers)) == 40
+    assert len(app.requests) == 40
+
+
+@pytest.mark.parametrize("kind", ["dropped", "truncated"])
+def test_broken_connections_break_the_request_on_a_socket(
+    world: World, clock: VirtualClock, kind: str
+) -> None:
+    app = Emulator(world, clock, faults=[Fault(kind)])
+    with serve(app) as base_url:
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.post(f"{base_url}/auth/challenge", timeout=5)
+        assert httpx.post(f"{base_url}/auth/challenge").status_code == 200
+
+
+def test_a_virtual_clock_moves_on_request_and_a_running_one_refuses(
+    app: Emulator, world: World
+) -> None:
+    with serve(app) as base_url:
+        root = base_url.removesuffix("/v2")
+        moved = httpx.post(f"{root}/emulator/clock", json={"advance_s": 90}).json()
+        assert datetime.fromisoformat(moved["now"]) == NOW + timedelta(seconds=90)
+        shown = httpx.get(f"{root}/emulator").json()
+        assert shown["now"] == moved["now"]
+        assert shown["taxpayers"] == [taxpayer.context_id for taxpayer in world.taxpayers]
+        wrong = httpx.post(f"{root}/emulator/clock", json={"advance_s": "soon"})
+        assert wrong.status_code == 400
+    with serve(Emulator(world, RunningClock(NOW))) as base_url:
+        root = base_url.removesuffix("/v2")
+        assert httpx.post(f"{root}/emulator/clock", json={"advance_s": 1}).status_code == 409
+
+
+def test_a_running_clock_goes_at_its_speed_from_its_start() -> None:
+    clock = RunningClock(NOW, speed=10_000)
+    clock.sleep(100)
+    assert NOW + timedelta(seconds=100) <= clock.now() < NOW + timedelta(hours=10)
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[str]]:
+    """The emulator as its own process, standing still at NOW."""
+    arguments = ["--speed", "0", "--at", NOW.isoformat(), "--taxpayers", "1", "--seed", "9"]
+    started = subprocess.Popen(
+        [sys.executable, "-m", "ksef_emulator", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    yield started
+    started.kill()
+    started.wait()
+    assert started.stdout
+    started.stdout.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_process_introduces_itself_in_one_line_and_ends_cleanly(
+    process: subprocess.Popen[str], number: signal.Signals
+) -> None:
+    assert process.stdout
+    said = json.loads(process.stdout.readline())
+    taxpayer = World(seed=9).taxpayers[0]
+    assert datetime.fromisoformat(said["now"]) == NOW
+    assert [(t["nip"], t["token"]) for t in said["taxpayers"]] == [
+        (taxpayer.context_id, taxpayer.token)
+    ]
+    certificates = said["taxpayers"][0]["certificates"]
+    assert {files["kind"] for files in certificates} == {"rsa", "ec", "pkcs12"}
+    assert all(Path(files["key"]).exists() and files["password"] for files in certificates)
+    assert httpx.post(f"{said['base_url']}/auth/challenge").status_code == 200
+    process.send_signal(number)
+    assert process.wait(timeout=10) == 0
+    assert process.stdout.read() == ""
+    assert not any(Path(files["key"]).exists() for files in certificates)
