@@ -1,0 +1,36 @@
+"""Load what happened to the invoices you sent to KSeF; `ksef_source` is the way in for dlt."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kseflow.client import KsefClient
+    from kseflow.credentials import CertificateCredentials, Context, TokenCredentials
+    from kseflow.errors import KsefError
+    from kseflow.source import ksef_source
+
+__all__ = [
+    "CertificateCredentials",
+    "Context",
+    "KsefClient",
+    "KsefError",
+    "TokenCredentials",
+    "ksef_source",
+]
+
+_HOMES = {
+    "CertificateCredentials": "credentials",
+    "Context": "credentials",
+    "KsefClient": "client",
+    "KsefError": "errors",
+    "TokenCredentials": "credentials",
+    "ksef_source": "source",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: dlt alone takes more than a second, which `--help` need not pay."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kseflow' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"kseflow.{_HOMES[name]}"), name)

@@ -1,0 +1,198 @@
+"""KsefClient: one method per endpoint, lists as generators of pages.
+
+The path of a request, each hop adding one thing: `KsefAuth` (who), `RetryTransport` (again?),
+`PacedTransport` (when), HTTP.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+
+from kseflow.auth import KsefAuth
+from kseflow.clock import Clock, SystemClock, TimeBox
+from kseflow.credentials import Credentials
+from kseflow.errors import ConfigurationError, ContractViolation, RequestRejected, json_of
+from kseflow.limits import PacedTransport, SlidingWindows
+from kseflow.retry import RetryTransport
+from kseflow.settings import ENVIRONMENTS, PAGE_SIZE, TIMEOUT_S
+
+
+@dataclass(frozen=True)
+class Page:
+    """One answer of a list: its items as KSeF sent them, and KSeF's time (UTC) at receipt."""
+
+    items: list[dict[str, Any]]
+    received_at: datetime
+
+
+class KsefClient:
+    """The KSeF API 2.0 for one context.
+
+    Every method may raise `LoginFailed`, `AccessDenied`, `RequestRejected`, `Unavailable`,
+    `OutOfTime`, `Throttled` or `ContractViolation`.
+    """
+
+    def __init__(
+        self,
+        environment: str,
+        credentials: Credentials,
+        *,
+        clock: Clock | None = None,
+        transport: httpx.BaseTransport | None = None,
+        windows: SlidingWindows | None = None,
+        patience_s: float = float("inf"),
+    ) -> None:
+        """Talk to `environment`: `production`, `demo`, `test` or a base URL.
+
+        A `clock` that is a `TimeBox` ends waits that would pass its end. `windows` carries what
+        was already spent this hour. A 429 longer than `patience_s` raises `Throttled`.
+        """
+        box = clock if isinstance(clock, TimeBox) else TimeBox(clock or SystemClock())
+        self.base_url = base_url_of(environment)
+        self.context = credentials.context
+        self.windows = windows or SlidingWindows(box.now)
+        self._paced = PacedTransport(transport or httpx.HTTPTransport(), self.windows, box)
+        self._auth = KsefAuth(self.base_url, credentials, box)
+        self._http = httpx.Client(
+            base_url=self.base_url,
+            auth=self._auth,
+            transport=RetryTransport(self._paced, patience_s),
+            timeout=TIMEOUT_S,
+        )
+        self.spending = self._paced.spending
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._http.close()
+
+    @property
+    def permissions(self) -> frozenset[str] | None:
+        """What the login may do, e.g. `Introspection`; None before it, or when it tells not."""
+        return self._auth.permissions
+
+    def now(self) -> datetime:
+        """Return KSeF's time (UTC), as far as the login told it."""
+        return self._auth.now()
+
+    def rate_limits(self) -> dict[str, tuple[int, int, int]]:
+        """Return requests per second, minute and hour by group; -1 is no limit.
+
+        They are also the limits that this client keeps from now on. Source: GET /rate-limits
+        """
+        answer = self._get("/rate-limits", "other")
+        try:
+            limits = {
+                group: (values["perSecond"], values["perMinute"], values["perHour"])
+                for group, values in answer.items()
+            }
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ContractViolation(f"GET /rate-limits: unexpected answer ({error!r})") from None
+        self.windows.limits = limits
+        return limits
+
+    def public_key_certificates(self) -> list[dict[str, Any]]:
+        """Return KSeF's public keys. Source: GET /security/public-key-certificates"""
+        answer: list[dict[str, Any]] = self._get("/security/public-key-certificates", "anonymous")
+        return answer
+
+    def sessions(
+        self,
+        session_type: str,
+        *,
+        modified_from: datetime | None = None,
+        created_to: datetime | None = None,
+        **filters: str,
+    ) -> Iterator[Page]:
+        """Yield pages of `Online` or `Batch` sessions, newest `dateCreated` first.
+
+        `filters` are further query parameters of the endpoint. There is no upper bound on
+        dateModified on purpose: see `discover`. Source: GET /sessions
+        """
+        params = {"sessionType": session_type, **filters}
+        if modified_from is not None:
+            params["dateModifiedFrom"] = _instant(modified_from)
+        if created_to is not None:
+            params["dateCreatedTo"] = _instant(created_to)
+        return self._pages("/sessions", "sessionList", "sessions", params)
+
+    def session(self, reference_number: str) -> dict[str, Any]:
+        """Return one session's status; zero counters are left out by KSeF.
+
+        Source: GET /sessions/{referenceNumber}
+        """
+        answer: dict[str, Any] = self._get(f"/sessions/{reference_number}", "sessionMisc")
+        return answer
+
+    def session_invoices(self, reference_number: str) -> Iterator[Page]:
+        """Yield pages of a session's invoices. Source: GET /sessions/{ref}/invoices"""
+        path = f"/sessions/{reference_number}/invoices"
+        return self._pages(path, "sessionInvoiceList", "invoices", {})
+
+    def failed_invoices(self, reference_number: str) -> Iterator[Page]:
+        """Yield pages of a session's failed invoices, the same records as `session_invoices`.
+
+        Source: GET /sessions/{ref}/invoices/failed
+        """
+        path = f"/sessions/{reference_number}/invoices/failed"
+        return self._pages(path, "sessionInvoiceList", "invoices", {})
+
+    def session_invoice(self, reference_number: str, invoice_reference: str) -> dict[str, Any]:
+        """Return one invoice's status. Source: GET /sessions/{ref}/invoices/{invoiceRef}"""
+        path = f"/sessions/{reference_number}/invoices/{invoice_reference}"
+        answer: dict[str, Any] = self._get(path, "invoiceStatus")
+        return answer
+
+    def _pages(self, path: str, group: str, key: str, params: dict[str, str]) -> Iterator[Page]:
+        """Follow the continuation token; filters are sent again with each page."""
+        params = {**params, "pageSize": str(PAGE_SIZE)}
+        token: str | None = None
+        while True:
+            headers = {"x-continuation-token": token} if token else {}
+            answer = self._get(path, group, params=params, headers=headers)
+            items = answer.get(key) if isinstance(answer, dict) else None
+            if not isinstance(items, list):
+                raise ContractViolation(f"GET {path}: the answer lacks the list {key!r}")
+            yield Page(items, self.now())
+            following = answer.get("continuationToken")
+            if not following:
+                return
+            if following == token and not items:
+                raise ContractViolation(f"GET {path}: the continuation token goes in circles")
+            token = following
+
+    def _get(self, path: str, group: str, **kwargs: Any) -> Any:
+        response = self._http.get(path, extensions={"group": group}, **kwargs)
+        if response.is_error:
+            raise RequestRejected.from_response(response)
+        return json_of(response)
+
+
+def base_url_of(environment: str) -> str:
+    """Return the base URL of a named environment, or check a given one.
+
+    Raises `ConfigurationError` for unknown names, and for plain HTTP except on loopback.
+    """
+    if environment in ENVIRONMENTS:
+        return ENVIRONMENTS[environment]
+    url = urlsplit(environment)
+    if url.scheme == "https" and url.hostname:
+        return environment.rstrip("/")
+    if url.scheme == "http" and url.hostname in ("127.0.0.1", "localhost", "::1"):
+        return environment.rstrip("/")
+    if url.scheme == "http":
+        raise ConfigurationError(
+            f"{environment} is plain HTTP, which would show your token to the network; use https"
+        )
+    raise ConfigurationError(
+        f"unknown environment {environment!r}; use {', '.join(ENVIRONMENTS)} or a base URL"
+    )
+
+
+def _instant(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

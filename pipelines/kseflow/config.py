@@ -1,0 +1,102 @@
+"""Who is loaded, from dlt's own configuration: config.toml, secrets.toml, environment variables.
+
+One taxpayer stands directly in `[sources.ksef]`; several are named in `taxpayers` and stand in
+`[sources.ksef.<name>]` each.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.configuration.specs import BaseConfiguration
+from dlt.common.typing import TSecretStrValue
+
+from kseflow.credentials import CertificateCredentials, Context, Credentials, TokenCredentials
+from kseflow.errors import ConfigurationError
+
+HELP = (
+    "set sources.ksef.nip and sources.ksef.token (SOURCES__KSEF__NIP and SOURCES__KSEF__TOKEN in "
+    "the environment), or .certificate instead of .token, in .dlt/config.toml and "
+    ".dlt/secrets.toml"
+)
+
+
+@configspec
+class TaxpayerConfiguration(BaseConfiguration):
+    """One taxpayer: one identifier, and a token or a certificate."""
+
+    nip: str | None = None
+    internal_id: str | None = None
+    nip_vat_ue: str | None = None
+    token: TSecretStrValue | None = None
+    certificate: str | None = None
+    private_key: str | None = None
+    password: TSecretStrValue | None = None
+
+
+@configspec
+class EnvironmentConfiguration(BaseConfiguration):
+    """Where to load from, and whom."""
+
+    environment: str = dlt.config.value
+    taxpayers: list[Any] | None = None
+
+
+def configured_environment() -> str:
+    """Return `sources.ksef.environment`; raises `ConfigurationError` when it is not set."""
+    try:
+        return resolve_configuration(
+            EnvironmentConfiguration(), sections=("sources", "ksef")
+        ).environment
+    except ConfigurationException:
+        raise ConfigurationError(
+            "no environment: say --environment production, demo, test or a base URL, "
+            "or set sources.ksef.environment in .dlt/config.toml"
+        ) from None
+
+
+def configured_credentials(names: list[str] | None = None) -> list[Credentials]:
+    """Return the login of every configured taxpayer, or of those in the sections `names`.
+
+    Raises `ConfigurationError`, naming the taxpayer and what to change.
+    """
+    if names is None:
+        names = _taxpayer_names()
+    found = [_credentials(name) for name in names] if names else [_credentials(None)]
+    contexts = [credentials.context for credentials in found]
+    for context in contexts:
+        if contexts.count(context) > 1:
+            raise ConfigurationError(f"{context} is configured twice; keep one of the two")
+    return found
+
+
+def _taxpayer_names() -> list[str]:
+    spec = EnvironmentConfiguration(environment="")
+    resolved = resolve_configuration(spec, sections=("sources", "ksef"))
+    return [str(name) for name in resolved.taxpayers or []]
+
+
+def _credentials(name: str | None) -> Credentials:
+    where = f"sources.ksef.{name}" if name else "sources.ksef"
+    spec = resolve_configuration(TaxpayerConfiguration(), sections=tuple(where.split(".")))
+    identifiers = {"Nip": spec.nip, "InternalId": spec.internal_id, "NipVatUe": spec.nip_vat_ue}
+    given = {kind: str(value).strip() for kind, value in identifiers.items() if value}
+    if not given:
+        raise ConfigurationError(f"no taxpayer in {where}: {HELP}")
+    if len(given) > 1:
+        raise ConfigurationError(f"{where} has {' and '.join(given)}; keep the one to log in for")
+    context = Context(*next(iter(given.items())))
+    if spec.token and spec.certificate:
+        raise ConfigurationError(f"{where} has a token and a certificate; keep one")
+    if spec.token:
+        return TokenCredentials(context, str(spec.token).strip())
+    if spec.certificate:
+        return CertificateCredentials.from_files(
+            context,
+            Path(spec.certificate),
+            private_key=Path(spec.private_key) if spec.private_key else None,
+            password=spec.password,
+        )
+    raise ConfigurationError(f"{context} has neither token nor certificate: {HELP}")

@@ -1,0 +1,184 @@
+"""Who logs in: a context (the taxpayer) with a KSeF token or a certificate."""
+
+import base64
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
+from lxml import etree
+
+from kseflow.errors import ConfigurationError
+
+AUTH_NAMESPACE = "http://ksef.mf.gov.pl/auth/token/2.1"
+CONTEXT_PATTERNS = {
+    "Nip": r"[1-9]((\d[1-9])|([1-9]\d))\d{7}",
+    "InternalId": r"[1-9]((\d[1-9])|([1-9]\d))\d{7}-\d{5}",
+    "NipVatUe": r"[1-9]((\d[1-9])|([1-9]\d))\d{7}-[A-Z]{2}[A-Z0-9+*]{2,12}",
+}
+NIP_WEIGHTS = (6, 5, 7, 2, 3, 4, 5, 6, 7)
+
+
+@dataclass(frozen=True, order=True)
+class Context:
+    """The taxpayer one logs in for: type `Nip`, `InternalId` or `NipVatUe`, and its value."""
+
+    type: str
+    id: str
+
+    def __post_init__(self) -> None:
+        if self.type not in CONTEXT_PATTERNS:
+            raise ConfigurationError(
+                f"{self.type!r} is no context type; use one of {', '.join(CONTEXT_PATTERNS)}"
+            )
+        if not re.fullmatch(CONTEXT_PATTERNS[self.type], self.id):
+            raise ConfigurationError(f"{self.id!r} is not a valid {self.type}; check the digits")
+        nip = [int(digit) for digit in self.id[:10]]
+        checksum = sum(w * digit for w, digit in zip(NIP_WEIGHTS, nip, strict=False)) % 11
+        if checksum != nip[9]:
+            raise ConfigurationError(
+                f"NIP {self.id[:10]} has a wrong checksum; a digit is mistyped or swapped"
+            )
+
+    def __str__(self) -> str:
+        return f"NIP {self.id}" if self.type == "Nip" else f"{self.type} {self.id}"
+
+
+@dataclass(frozen=True)
+class TokenCredentials:
+    """A KSeF token; give it the permissions Introspection (and InvoiceRead for exports)."""
+
+    context: Context
+    token: str = field(repr=False)
+
+    def encrypted(self, certificate_der: bytes, timestamp_ms: int) -> str:
+        """Encrypt `token|timestamp` with KSeF's key: RSA-OAEP, SHA-256, Base64."""
+        key = x509.load_der_x509_certificate(certificate_der).public_key()
+        if not isinstance(key, rsa.RSAPublicKey):
+            raise ConfigurationError("KSeF offers no RSA key for tokens; update kseflow")
+        oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), label=None)
+        return base64.b64encode(key.encrypt(f"{self.token}|{timestamp_ms}".encode(), oaep)).decode()
+
+
+@dataclass(frozen=True)
+class CertificateCredentials:
+    """A certificate with its private key, RSA or EC, that signs the login document (XAdES)."""
+
+    context: Context
+    certificate: x509.Certificate = field(repr=False)
+    private_key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey = field(repr=False)
+
+    @classmethod
+    def from_files(
+        cls,
+        context: Context,
+        certificate: Path,
+        *,
+        private_key: Path | None = None,
+        password: str | None = None,
+    ) -> "CertificateCredentials":
+        """Read PEM files (certificate and key, one file or two) or one PKCS#12 file.
+
+        Raises `ConfigurationError` when a file is missing, of another kind, or the password wrong.
+        """
+        secret = password.encode() if password else None
+        if certificate.suffix.lower() in (".p12", ".pfx"):
+            key, cert = _read_pkcs12(certificate, secret)
+        else:
+            cert = _read_pem_certificate(certificate)
+            key = _read_pem_key(private_key or certificate, secret)
+        if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+            raise ConfigurationError(f"the key of {certificate} is neither RSA nor EC")
+        if key.public_key() != cert.public_key():
+            raise ConfigurationError(f"the private key does not belong to {certificate}")
+        return cls(context, cert, key)
+
+    def check_validity(self, now: datetime) -> None:
+        """Raise `ConfigurationError` when the certificate is not valid at `now`."""
+        begins, ends = self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc
+        if not begins <= now <= ends:
+            raise ConfigurationError(
+                f"the certificate of {self.context} is valid from {begins:%Y-%m-%d} "
+                f"to {ends:%Y-%m-%d}; renew it in the taxpayer application"
+            )
+
+    def signed_login(self, challenge: str) -> bytes:
+        """Return the AuthTokenRequest for `challenge` with an enveloped XAdES signature."""
+        from signxml.algorithms import CanonicalizationMethod, SignatureMethod
+        from signxml.xades.xades import XAdESSigner
+
+        is_rsa = isinstance(self.private_key, rsa.RSAPrivateKey)
+        signer = XAdESSigner(
+            signature_algorithm=(
+                SignatureMethod.RSA_SHA256 if is_rsa else SignatureMethod.ECDSA_SHA256
+            ),
+            c14n_algorithm=CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0,
+        )
+        signed = signer.sign(
+            self._login_document(challenge),
+            key=self.private_key,
+            cert=self.certificate.public_bytes(serialization.Encoding.PEM).decode(),
+        )
+        document: bytes = etree.tostring(signed, xml_declaration=True, encoding="utf-8")
+        return document
+
+    def _login_document(self, challenge: str) -> Any:
+        root = etree.Element(f"{{{AUTH_NAMESPACE}}}AuthTokenRequest", nsmap={None: AUTH_NAMESPACE})
+        etree.SubElement(root, f"{{{AUTH_NAMESPACE}}}Challenge").text = challenge
+        identifier = etree.SubElement(root, f"{{{AUTH_NAMESPACE}}}ContextIdentifier")
+        etree.SubElement(
+            identifier, f"{{{AUTH_NAMESPACE}}}{self.context.type}"
+        ).text = self.context.id
+        subject = etree.SubElement(root, f"{{{AUTH_NAMESPACE}}}SubjectIdentifierType")
+        subject.text = "certificateSubject"
+        return root
+
+
+Credentials = TokenCredentials | CertificateCredentials
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _read_pem_certificate(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(_read(path))
+    except ValueError:
+        raise ConfigurationError(
+            f"{path} holds no PEM certificate; PKCS#12 files need the ending .p12 or .pfx"
+        ) from None
+
+
+def _read_pem_key(path: Path, password: bytes | None) -> object:
+    content = _read(path)
+    try:
+        return serialization.load_pem_private_key(content, password)
+    except TypeError:
+        if password:  # given for a key that is not encrypted
+            return serialization.load_pem_private_key(content, None)
+        raise ConfigurationError(f"the key in {path} is encrypted: set its password") from None
+    except ValueError:
+        raise ConfigurationError(
+            f"cannot read the private key in {path}: the password is wrong, or it is no PEM key"
+        ) from None
+
+
+def _read_pkcs12(path: Path, password: bytes | None) -> tuple[object, x509.Certificate]:
+    try:
+        key, certificate, _ = pkcs12.load_key_and_certificates(_read(path), password)
+    except ValueError:
+        raise ConfigurationError(
+            f"cannot open {path}: the password is wrong, or it is no PKCS#12 file"
+        ) from None
+    if key is None or certificate is None:
+        raise ConfigurationError(f"{path} lacks the certificate or its private key")
+    return key, certificate

@@ -1,0 +1,126 @@
+"""What a person or a machine reads after a load: tables on a terminal, or one JSON document."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kseflow.load import LoadSummary
+from kseflow.status import TaxpayerStatus, status
+from kseflow.warehouse import Warehouse
+
+WARSAW = ZoneInfo("Europe/Warsaw")
+
+
+def print_load(summary: LoadSummary, *, as_json: bool, in_progress: str) -> None:
+    """Print what a load did and what is left."""
+    states = status(Warehouse.of_file(summary.database), summary.ended_at, in_progress=in_progress)
+    if as_json:
+        _print_json(asdict(summary) | {"taxpayers": [state.as_json() for state in states]})
+        return
+    console = report_console()
+    print_status(states, as_json=False, console=console)
+    changed = sum(part["changed_count"] for part in summary.parts)
+    read = sum(part["row_count"] for part in summary.parts if part["resource"] == "invoices")
+    console.print(
+        f"{changed} sessions changed, {read} invoices read in "
+        f"{_duration((summary.ended_at - summary.started_at).total_seconds())} "
+        f"(waited {_duration(summary.waited_s)} for KSeF's limits). "
+        f"Requests: {requests_text(summary.request_counts)}"
+    )
+    for part in summary.parts:
+        if part["message"]:
+            console.print(
+                f"[yellow]{part['taxpayer']}, {part['resource']}: {part['outcome']}:[/] "
+                f"{escape(part['message'])}",
+                soft_wrap=True,
+            )
+
+
+def print_status(
+    states: Sequence[TaxpayerStatus], *, as_json: bool, console: Console | None = None
+) -> None:
+    """Print how complete each taxpayer's copy is."""
+    if as_json:
+        _print_json([state.as_json() for state in states])
+        return
+    rows = table(
+        "Rows stored (of KSeF's count, where it differs)",
+        "taxpayer",
+        "sessions",
+        "invoices",
+        "accepted",
+        "failed",
+        "sessions to read",
+        "requests left",
+        "listed up to",
+    )
+    for state in states:
+        rows.add_row(
+            str(state.context),
+            f"{state.session_count:,}",
+            _of(state.stored_count, state.invoice_count),
+            _of(state.stored_accepted_count, state.accepted_count),
+            _of(state.stored_failed_count, state.failed_count),
+            f"{state.worklist_session_count:,}" if state.worklist_session_count else "none",
+            str(state.remaining_requests.get("sessionInvoiceList", "—")),
+            _cursor_text(state),
+        )
+    (console or report_console()).print(rows)
+
+
+def moment_text(moment: datetime) -> str:
+    """Write a moment as a person in Poland reads it, with its zone."""
+    return moment.astimezone(WARSAW).strftime("%Y-%m-%d %H:%M %Z")
+
+
+def requests_text(counts: dict[str, int]) -> str:
+    """Write requests by group of KSeF's limits."""
+    return ", ".join(f"{count} {group}" for group, count in sorted(counts.items())) or "none"
+
+
+def table(title: str, first: str, *numbers: str) -> Table:
+    """Make a plain table: one column of names, the others right-aligned."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    made.add_column(first)
+    for name in numbers:
+        made.add_column(name, justify="right")
+    return made
+
+
+def report_console() -> Console:
+    """Return stdout as wide as the terminal, or wide enough for the tables in a file."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=120)
+
+
+def _of(stored: int, counted: int) -> str:
+    return f"{stored:,}" if stored == counted else f"{stored:,} of {counted:,}"
+
+
+def _cursor_text(state: TaxpayerStatus) -> str:
+    moments = [datetime.fromisoformat(text) for text in state.cursors.values()]
+    return moment_text(min(moments)) if moments else "—"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

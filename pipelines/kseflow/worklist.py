@@ -1,0 +1,250 @@
+"""What the warehouse still lacks: KSeF's counters against the rows stored.
+
+The answer is computed from the loaded tables alone, so it survives lost state and repairs gaps
+by itself, and it is at the same time the proof of completeness.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from kseflow.credentials import Context
+from kseflow.settings import (
+    ACCEPTED_STATUS_CODE,
+    OPEN_SESSION_REACH,
+    OPEN_STATUS_CODES,
+    PAGE_SIZE,
+    PENDING_STATUS_CODES,
+    UNSETTLED_REACH,
+)
+from kseflow.tables import INVOICE_READS, SESSIONS, TEXT, TIME
+
+STORED = pa.schema(
+    {
+        "context_type": TEXT,
+        "context_id": TEXT,
+        "session_reference_number": TEXT,
+        "stored_count": pa.int64(),
+        "stored_accepted_count": pa.int64(),
+        "stored_failed_count": pa.int64(),
+        "unsettled_count": pa.int64(),
+        "stored_at": TIME,
+    }
+)
+
+# Plain SQL that any warehouse understands; it runs where the rows are.
+STORED_SQL = f"""
+select
+    context_type,
+    context_id,
+    session_reference_number,
+    count(*) as stored_count,
+    sum(case when status_code = {ACCEPTED_STATUS_CODE} then 1 else 0 end) as stored_accepted_count,
+    sum(case when status_code > {ACCEPTED_STATUS_CODE} then 1 else 0 end) as stored_failed_count,
+    sum(
+        case
+            when status_code in {PENDING_STATUS_CODES} then 1
+            when status_code = {ACCEPTED_STATUS_CODE} and permanent_storage_date is null then 1
+            else 0
+        end
+    ) as unsettled_count,
+    max(read_at) as stored_at
+from {{session_invoices}}
+group by 1, 2, 3
+"""
+
+# One row per session that lacks something. A session is due
+# - at once, when it was never read, changed since, or what was read then is not stored;
+# - else when the age of the information has doubled; a session that lacks nothing but storage
+#   dates or outcomes of single invoices (unsettled) is left alone after a week.
+LACKING_SQL = f"""
+with compared as (
+    select
+        s.*,
+        s.status_code in {OPEN_STATUS_CODES} as is_open,
+        coalesce(i.unsettled_count, 0) as unsettled,
+        greatest(s.failed_invoice_count - coalesce(i.stored_failed_count, 0), 0) as missing_failed,
+        greatest(
+            s.total_invoice_count - coalesce(i.stored_count, 0),
+            s.successful_invoice_count - coalesce(i.stored_accepted_count, 0),
+            0
+        ) as missing_any,
+        r.read_at as last_read_at,
+        r.session_date_updated as read_for,
+        r.row_count > 0 and r.read_at > coalesce(i.stored_at, '-infinity') as is_lost
+    from sessions as s
+    left join stored as i
+        on s.context_type = i.context_type
+        and s.context_id = i.context_id
+        and s.reference_number = i.session_reference_number
+    left join invoice_reads as r
+        on s.context_type = r.context_type
+        and s.context_id = r.context_id
+        and s.reference_number = r.session_reference_number
+    where s.total_invoice_count + s.failed_invoice_count > 0
+),
+
+wanted as (
+    select
+        *,
+        is_open and not $all_of_open as is_failed_only,
+        case
+            when is_open and not $all_of_open then missing_failed
+            else greatest(missing_failed, missing_any)
+        end as missing_count,
+        case when is_open and not $all_of_open then 0 else unsettled end as unsettled_count
+    from compared
+)
+
+select
+    context_type,
+    context_id,
+    reference_number,
+    date_updated,
+    total_invoice_count,
+    failed_invoice_count,
+    is_failed_only,
+    missing_failed as missing_failed_count,
+    missing_count,
+    unsettled_count,
+    case
+        when last_read_at is null or date_updated > read_for or coalesce(is_lost, true)
+            then date_updated
+        when missing_count = 0 and last_read_at - date_updated > $unsettled_reach then null
+        else last_read_at + (last_read_at - date_updated)
+    end as due_at
+from wanted
+where missing_count > 0 or unsettled_count > 0
+order by missing_failed = 0, missing_count = 0, date_updated, reference_number
+"""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One session to read: which endpoint, and how many requests that takes."""
+
+    session_reference_number: str
+    date_updated: datetime
+    endpoint: str
+    page_count: int
+
+
+class Worklist:
+    """The sessions, stored rows and earlier readings of a warehouse, and what they lack."""
+
+    def __init__(
+        self,
+        sessions: pa.Table | None = None,
+        stored: pa.Table | None = None,
+        invoice_reads: pa.Table | None = None,
+    ) -> None:
+        self._db = duckdb.connect()
+        self._db.execute("set timezone = 'UTC'")
+        for name, rows, schema in (
+            ("sessions", sessions, SESSIONS.schema),
+            ("stored", stored, STORED),
+            ("invoice_reads", invoice_reads, INVOICE_READS.schema),
+        ):
+            self._with_rows(schema.empty_table(), f"create table {name} as from arrow_rows")
+            if rows is not None:
+                self._with_rows(rows, f"insert into {name} by name from arrow_rows")
+        self._db.execute(f"alter table sessions add primary key ({', '.join(SESSIONS.key)})")
+
+    def _with_rows(self, rows: pa.Table, sql: str) -> None:
+        self._db.register("arrow_rows", rows)
+        self._db.execute(sql)
+        self._db.unregister("arrow_rows")
+
+    def note_listed(self, sessions: pa.Table) -> int:
+        """Take in sessions listed just now, in place of earlier rows; count the changed ones."""
+        self._db.register("arrow_rows", sessions)
+        (changed_count,) = self._one(
+            "select count(*) from arrow_rows anti join sessions using (context_type, context_id, "
+            "reference_number, status_code, date_updated, total_invoice_count, "
+            "successful_invoice_count, failed_invoice_count)"
+        )
+        self._db.execute("insert or replace into sessions by name from arrow_rows")
+        self._db.unregister("arrow_rows")
+        return int(changed_count)
+
+    def oldest_open(self, context: Context, session_type: str, now: datetime) -> datetime | None:
+        """Return the oldest date_updated of the sessions still open, not older than the reach."""
+        (oldest,) = self._one(
+            "select min(date_updated) from sessions where context_type = ? and context_id = ? "
+            f"and session_type = ? and status_code in {OPEN_STATUS_CODES} and date_updated >= ?",
+            [context.type, context.id, session_type, now - OPEN_SESSION_REACH],
+        )
+        return oldest  # type: ignore[no-any-return]
+
+    def session_count(self, context: Context, session_type: str, since: datetime) -> int:
+        """Count the sessions known that changed since a moment."""
+        (count,) = self._one(
+            "select count(*) from sessions where context_type = ? and context_id = ? "
+            "and session_type = ? and date_updated >= ?",
+            [context.type, context.id, session_type, since],
+        )
+        return int(count)
+
+    def lacking(self, *, in_progress: str = "failed") -> pa.Table:
+        """Return one row per session that lacks something, most valuable first.
+
+        `due_at` is the moment it should be read again: past means now, null means not again.
+        """
+        parameters = {
+            "all_of_open": in_progress == "all",
+            "unsettled_reach": UNSETTLED_REACH,
+        }
+        return self._db.sql(LACKING_SQL, params=parameters).to_arrow_table()
+
+    def due(
+        self,
+        context: Context,
+        now: datetime,
+        *,
+        in_progress: str = "failed",
+        budget: int | None = None,
+        failed_only: bool = False,
+    ) -> list[Work]:
+        """Return the taxpayer's sessions to read now: failures first, oldest change first.
+
+        When reading everything takes more than `budget` requests, the failures of large sessions
+        are read by themselves first: they are what somebody waits for.
+        """
+        rows = [
+            row
+            for row in self.lacking(in_progress=in_progress).to_pylist()
+            if (row["context_type"], row["context_id"]) == (context.type, context.id)
+            and row["due_at"] is not None
+            and row["due_at"] <= now
+        ]
+        whole = [_work(row, "invoices") for row in rows if not row["is_failed_only"]]
+        is_short = budget is not None and sum(work.page_count for work in whole) > budget
+        failures, others = [], []
+        for row in rows:
+            if row["missing_failed_count"]:
+                failed_cost, all_cost = _work(row, "failed"), _work(row, "invoices")
+                is_cheaper = failed_cost.page_count < all_cost.page_count
+                if row["is_failed_only"] or failed_only or (is_short and is_cheaper):
+                    failures.append(failed_cost)
+                else:
+                    failures.append(all_cost)
+                    continue
+            if not row["is_failed_only"] and not failed_only:
+                others.append(_work(row, "invoices"))
+        return failures + others
+
+    def _one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
+        # Read to the end: a result with rows left blocks the connection.
+        (row,) = self._db.execute(sql, list(parameters)).fetchall()
+        return row
+
+
+def _work(row: dict[str, Any], endpoint: str) -> Work:
+    column = "failed_invoice_count" if endpoint == "failed" else "total_invoice_count"
+    pages = max(math.ceil(row[column] / PAGE_SIZE), 1)
+    return Work(row["reference_number"], row["date_updated"], endpoint, pages)

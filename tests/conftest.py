@@ -1,0 +1,112 @@
+"""A stage for end-to-end tests: an emulated KSeF on a real socket, and a database to load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from ksef_emulator import Emulator, Fault, Quirks, VirtualClock, World, serve
+from kseflow.client import KsefClient
+from kseflow.clock import TimeBox
+from kseflow.credentials import Context, TokenCredentials
+from kseflow.load import LoadSummary, load
+from kseflow.source import make_clients
+from kseflow.status import TaxpayerStatus, status
+from kseflow.warehouse import Warehouse
+
+TUESDAY = datetime(2026, 11, 17, 13, 0, tzinfo=UTC)
+
+
+@dataclass
+class Stage:
+    """One world, one database; each load talks to a fresh emulator of the world over HTTP."""
+
+    database: Path
+    seed: int = 7
+    at: datetime = TUESDAY
+    days: int = 3
+    taxpayers: int = 2
+    sessions_per_day: int = 8
+    largest_session: int = 300
+    limits: Any = "off"
+    faults: list[Fault] = field(default_factory=list)
+    short_pages: bool = True
+    storage_updates: bool = False
+    lag_s: float = 3.0
+
+    def __post_init__(self) -> None:
+        self.clock = VirtualClock(self.at)
+        self.world = World(
+            seed=self.seed,
+            taxpayers=self.taxpayers,
+            since=self.at - timedelta(days=self.days),
+            sessions_per_day=self.sessions_per_day,
+            largest_session=self.largest_session,
+            storage_updates=self.storage_updates,
+            lag_s=self.lag_s,
+        )
+        self.contexts = [Context("Nip", taxpayer.context_id) for taxpayer in self.world.taxpayers]
+        self.tokens = {
+            context: taxpayer.token
+            for context, taxpayer in zip(self.contexts, self.world.taxpayers, strict=True)
+        }
+
+    @contextmanager
+    def served(self, clock: Any = None) -> Iterator[str]:
+        quirks = Quirks(short_pages=self.short_pages)
+        self.app = Emulator(
+            self.world, clock or self.clock, self.limits, faults=self.faults, quirks=quirks
+        )
+        with serve(self.app) as base_url:
+            yield base_url
+
+    def logins(self) -> list[TokenCredentials]:
+        return [TokenCredentials(context, self.tokens[context]) for context in self.contexts]
+
+    def load(
+        self,
+        *,
+        max_time_s: float | None = None,
+        client_clock: Any = None,
+        around: Callable[[list[KsefClient], TimeBox], None] | None = None,
+        **options: Any,
+    ) -> LoadSummary:
+        """Load once; `client_clock` lets the client's time run while the emulator's stands."""
+        box = TimeBox(client_clock or self.clock, max_time_s)
+        with self.served() as base_url:
+            clients = make_clients(base_url, self.logins(), box)
+            if around:
+                around(clients, box)
+            return load(clients, self.database, box, lock_wait_s=5, **options)
+
+    def load_frozen(self, **options: Any) -> LoadSummary:
+        """Load while the emulated world stands still."""
+        return self.load(client_clock=VirtualClock(self.clock.now()), **options)
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        with duckdb.connect(str(self.database), read_only=True) as connection:
+            connection.execute("set timezone = 'UTC'")
+            answer = connection.execute(sql)
+            names = [column[0] for column in answer.description]
+            return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+    def value(self, sql: str) -> Any:
+        (row,) = self.rows(sql)
+        (value,) = row.values()
+        return value
+
+    def status(self, **options: Any) -> list[TaxpayerStatus]:
+        return status(Warehouse.of_file(self.database), self.clock.now(), **options)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Callable[..., Stage]:
+    """Make a stage of any shape in a folder of its own."""
+    return lambda **shape: Stage(tmp_path / "ksef.duckdb", **shape)

@@ -1,0 +1,192 @@
+"""The proof: after a load the warehouse equals the emulated world, row by row."""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ksef_emulator import Fault
+from kseflow.warehouse import Warehouse
+
+SESSION_FIELDS = {
+    "reference_number": "referenceNumber",
+    "session_type": "sessionType",
+    "date_created": "dateCreated",
+    "date_updated": "dateUpdated",
+    "valid_until": "validUntil",
+    "total_invoice_count": "totalInvoiceCount",
+    "successful_invoice_count": "successfulInvoiceCount",
+    "failed_invoice_count": "failedInvoiceCount",
+}
+INVOICE_FIELDS = {
+    "reference_number": "referenceNumber",
+    "ordinal_number": "ordinalNumber",
+    "invoice_number": "invoiceNumber",
+    "ksef_number": "ksefNumber",
+    "invoice_hash": "invoiceHash",
+    "invoice_file_name": "invoiceFileName",
+    "invoicing_mode": "invoicingMode",
+    "invoicing_date": "invoicingDate",
+    "acquisition_date": "acquisitionDate",
+    "permanent_storage_date": "permanentStorageDate",
+}
+DATES = {name for name in {**SESSION_FIELDS, **INVOICE_FIELDS} if "date" in name} | {"valid_until"}
+
+
+def expected(item: dict[str, Any], fields: dict[str, str]) -> dict[str, Any]:
+    row = {name: item.get(api_name) for name, api_name in fields.items()}
+    for name in DATES & row.keys():
+        if row[name] is not None:
+            moment, offset = row[name].split("+")
+            row[name] = datetime.fromisoformat(f"{moment[:26]}+{offset}")
+    state = item["status"]
+    row |= {"status_code": state["code"], "status_description": state["description"]}
+    return row | {"details": state.get("details"), "extensions": state.get("extensions")}
+
+
+def stored(stage: Any, table: str, fields: dict[str, str]) -> dict[tuple[str, ...], dict[str, Any]]:
+    rows = {}
+    for row in stage.rows(f"from ksef_raw.{table}"):
+        key = (row["context_id"], row.get("session_reference_number", ""), row["reference_number"])
+        assert key not in rows, f"{key} is stored twice in {table}"
+        assert row["unrecognised"] is None
+        kept = {name: row[name] for name in fields}
+        kept |= {name: row[name] for name in ("status_code", "status_description")}
+        details, extensions = row["status_details"], row.get("status_extensions")
+        kept["details"] = json.loads(details) if details else None
+        kept["extensions"] = json.loads(extensions) if extensions else None
+        rows[key] = kept
+    return rows
+
+
+def world_sessions(stage: Any) -> dict[tuple[str, ...], dict[str, Any]]:
+    return {
+        (context.id, "", item["referenceNumber"]): expected(item, SESSION_FIELDS)
+        for context in stage.contexts
+        for item in stage.world.sessions(context.id, stage.clock.now())
+    }
+
+
+def world_invoices(stage: Any) -> dict[tuple[str, ...], dict[str, Any]]:
+    return {
+        (context, session, item["referenceNumber"]): expected(item, INVOICE_FIELDS)
+        for context, _, session in world_sessions(stage)
+        for item in stage.world.invoices(context, session, stage.clock.now())
+    }
+
+
+def lacking(stage: Any, **options: Any) -> set[str]:
+    worklist = Warehouse.of_file(stage.database).worklist()
+    return set(worklist.lacking(**options)["reference_number"].to_pylist())
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_one_load_of_everything_equals_the_world_at_that_moment(stage, seed):
+    stage = stage(seed=seed, days=4)
+    stage.load_frozen(in_progress="all")
+    invoices = world_invoices(stage)
+    assert stored(stage, "sessions", SESSION_FIELDS) == world_sessions(stage)
+    assert stored(stage, "session_invoices", INVOICE_FIELDS) == invoices
+    failed = {key: row for key, row in invoices.items() if row["status_code"] > 200}
+    assert stored(stage, "failed_invoices", INVOICE_FIELDS) == failed
+
+
+@pytest.mark.parametrize("seed", [4, 5])
+@pytest.mark.parametrize("storage_updates", [False, True])
+def test_incremental_loads_equal_the_world_but_for_storage_dates_on_the_worklist(
+    stage, seed, storage_updates
+):
+    stage = stage(seed=seed, days=1, storage_updates=storage_updates)
+    for hours in (0, 0.5, 3, 20, 0.1):
+        stage.clock.sleep(hours * 3600)
+        stage.load_frozen(in_progress="all")
+        assert stored(stage, "sessions", SESSION_FIELDS) == world_sessions(stage)
+        found = stored(stage, "session_invoices", INVOICE_FIELDS)
+        truth = world_invoices(stage)
+        assert found.keys() == truth.keys()
+        differing = [key for key in truth if found[key] != truth[key]]
+        assert {session for _, session, _ in differing} <= lacking(stage, in_progress="all")
+        for key in differing:
+            assert found[key] | {"permanent_storage_date": None} == truth[key] | {
+                "permanent_storage_date": None
+            }
+
+
+@pytest.mark.parametrize("seed", [6, 7])
+def test_by_default_only_accepted_and_pending_invoices_of_open_sessions_lack(stage, seed):
+    stage = stage(seed=seed, days=1)
+    stage.clock.sleep(3600)
+    stage.load_frozen()
+    found = stored(stage, "session_invoices", INVOICE_FIELDS)
+    truth = world_invoices(stage)
+    sessions = world_sessions(stage)
+    assert found.items() <= truth.items()
+    for context, session, invoice in truth.keys() - found.keys():
+        assert sessions[context, "", session]["status_code"] in (100, 150, 170)
+        assert truth[context, session, invoice]["status_code"] in (100, 150, 200)
+
+
+def test_with_too_little_budget_only_what_the_worklist_lists_lacks(stage):
+    stage = stage(days=6, limits="production", sessions_per_day=60)
+    summary = stage.load(max_time_s=20 * 60)
+    assert {part["outcome"] for part in summary.parts if part["resource"] == "invoices"} == {
+        "out of time"
+    }
+    # Ask the world as it was when each session was listed: nothing of it changes later on.
+    listed = {
+        row["reference_number"]: row for row in stage.rows("from ksef_raw.sessions")
+    }
+    found = stored(stage, "session_invoices", INVOICE_FIELDS)
+    to_read = lacking(stage)
+    for context, _, session in world_sessions(stage):
+        if session in to_read or session not in listed:
+            continue
+        if listed[session]["status_code"] in (100, 150, 170):
+            continue
+        for item in stage.world.invoices(context, session, stage.clock.now()):
+            assert (context, session, item["referenceNumber"]) in found
+
+
+@pytest.mark.parametrize("seed", [8, 9, 10])
+def test_interrupted_loads_lose_and_double_nothing(stage, seed):
+    stage = stage(
+        seed=seed,
+        days=3,
+        sessions_per_day=60,
+        limits="production",
+        faults=[
+            Fault("500", path="/sessions/.*/invoices", nth=5, times=7),
+            Fault("dropped", path="/sessions", nth=2, times=2),
+            Fault("21184", path="/invoices", nth=20, times=3),
+            Fault("truncated", path="/invoices", nth=30, times=9),
+            Fault("429", path="/invoices", nth=60, times=1, retry_after_s=400),
+            Fault("500", path="/sessions\\?", nth=9, times=6),
+        ],
+    )
+    for minutes in (1, 3, 9, 30):
+        stage.load(max_time_s=minutes * 60)
+        stage.clock.sleep(minutes * 300)
+    stage.faults, stage.limits = [], "off"
+    stage.clock.sleep(timedelta(hours=2).total_seconds())
+    stage.load_frozen(in_progress="all")
+    assert stored(stage, "sessions", SESSION_FIELDS) == world_sessions(stage)
+    found = stored(stage, "session_invoices", INVOICE_FIELDS)
+    truth = world_invoices(stage)
+    assert found.keys() == truth.keys()
+    differing = {session for (_, session, _), row in truth.items() for _ in [row]} - {
+        session for (_, session, _) in (key for key in truth if found[key] == truth[key])
+    }
+    assert differing <= lacking(stage, in_progress="all")
+
+
+def test_a_load_with_nothing_to_do_spends_two_lists_and_changes_nothing(stage):
+    stage = stage(short_pages=False)
+    stage.load_frozen(in_progress="all")
+    before = stage.rows("from ksef_raw.session_invoices order by all")
+    summary = stage.load_frozen(in_progress="all")
+    assert summary.request_counts["sessionList"] == 2 * len(stage.contexts)
+    assert sum(part["changed_count"] for part in summary.parts) == 0
+    assert stage.rows("from ksef_raw.session_invoices order by all") == before or (
+        summary.request_counts["sessionInvoiceList"] > 0
+    )
