@@ -134,9 +134,7 @@ def test_with_too_little_budget_only_what_the_worklist_lists_lacks(stage):
         "out of time"
     }
     # Ask the world as it was when each session was listed: nothing of it changes later on.
-    listed = {
-        row["reference_number"]: row for row in stage.rows("from ksef_raw.sessions")
-    }
+    listed = {row["reference_number"]: row for row in stage.rows("from ksef_raw.sessions")}
     found = stored(stage, "session_invoices", INVOICE_FIELDS)
     to_read = lacking(stage)
     for context, _, session in world_sessions(stage):
@@ -157,11 +155,11 @@ def test_interrupted_loads_lose_and_double_nothing(stage, seed):
         limits="production",
         faults=[
             Fault("500", path="/sessions/.*/invoices", nth=5, times=7),
-            Fault("dropped", path="/sessions", nth=2, times=2),
+            Fault("dropped", path="/sessions$", nth=2, times=2),
             Fault("21184", path="/invoices", nth=20, times=3),
             Fault("truncated", path="/invoices", nth=30, times=9),
             Fault("429", path="/invoices", nth=60, times=1, retry_after_s=400),
-            Fault("500", path="/sessions\\?", nth=9, times=6),
+            Fault("500", path="/sessions$", nth=9, times=6),
         ],
     )
     for minutes in (1, 3, 9, 30):

@@ -39,8 +39,9 @@ def discover(
     """Yield pages of changed sessions as Arrow tables and move the cursor after the last.
 
     `cursor` returns the state of the load package that the next page goes into: `cursor`, the
-    newest dateUpdated of a listing that came to its end, and `listing`, one that did not. `since`
-    replaces the cursor; `oldest_open` (UTC) widens the window so that open sessions are in it.
+    newest dateUpdated of a listing that came to its end, `listed_at`, when that began, and
+    `listing`, one that did not. `since` lists anew from that moment; `oldest_open` (UTC) widens
+    the window so that open sessions are in it.
     """
     if "listing" in cursor():
         yield from _list(client, session_type, cursor)
@@ -77,6 +78,7 @@ def _list(
     newest = listing.get("newest", cursor().get("cursor", listing["modified_from"]))
     reached = min(newest, listing["started_at"])
     cursor()["cursor"] = max(reached, cursor().get("cursor", reached))
+    cursor()["listed_at"] = listing["started_at"]
 
 
 def _walk(client: KsefClient, session_type: str, cursor: Callable[[], Cursor]) -> Iterator[Page]:

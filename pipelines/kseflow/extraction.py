@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from kseflow.client import KsefClient
 from kseflow.clock import TimeBox
+from kseflow.credentials import Context
 from kseflow.discover import SESSION_TYPES, Cursor, discover, modified_from
 from kseflow.errors import (
     AccessDenied,
@@ -199,7 +200,8 @@ class Extraction:
     def _steps(self, share: Share, worklist: Worklist, tables: set[str]) -> Iterator[Rows]:
         yield from _patiently(partial(self._log_in, share))
         if SESSIONS.name in tables:
-            for session_type in SESSION_TYPES:
+            waiting_longest = partial(self._listed_at, share.client.context)
+            for session_type in sorted(SESSION_TYPES, key=waiting_longest):
                 yield from _patiently(partial(self._list, share, session_type, worklist))
         if tables & INVOICE_TABLES:
             yield from self._drain(share, worklist, failed_only=SESSION_INVOICES.name not in tables)
@@ -216,19 +218,26 @@ class Extraction:
                 )
         return iter(())
 
+    def _cursor(self, context: Context, session_type: str) -> Cursor:
+        """Return the cursor in the state of the load package that rows go into now."""
+        found: Cursor = self._cursors().setdefault(
+            f"{context.type}:{context.id}:{session_type}", {}
+        )
+        return found
+
+    def _listed_at(self, context: Context, session_type: str) -> str:
+        return str(self._cursor(context, session_type).get("listed_at", ""))
+
     def _list(self, share: Share, session_type: str, worklist: Worklist) -> Iterator[Rows]:
         client = share.client
         context = client.context
         with share.part(f"sessions_{session_type.lower()}", "sessionList") as part:
-
-            def cursor() -> Cursor:
-                key = f"{context.type}:{context.id}:{session_type}"
-                found: Cursor = self._cursors().setdefault(key, {})
-                return found
-
+            cursor = partial(self._cursor, context, session_type)
             oldest_open = worklist.oldest_open(context, session_type, client.now())
             part.modified_from = modified_from(cursor(), self._since, oldest_open)
-            expected_count = worklist.session_count(context, session_type, part.modified_from)
+            expected_count = 0
+            if "listing" not in cursor():  # one taken up again lists only what it lacked
+                expected_count = worklist.session_count(context, session_type, part.modified_from)
             listed: set[str] = set()
             pages = discover(
                 client, session_type, cursor, since=self._since, oldest_open=oldest_open
@@ -238,6 +247,7 @@ class Extraction:
                 part.row_count += page.num_rows
                 listed.update(page["reference_number"].to_pylist())
                 part.changed_count += worklist.note_listed(page)
+                part.cursor_text = cursor().get("cursor")
                 yield SESSIONS, page
             part.cursor_text = cursor()["cursor"]
             log.info("%s: %d %s sessions changed", context, part.changed_count, session_type)

@@ -1,0 +1,156 @@
+"""Listing sessions while they change, over many pages, with interruptions."""
+
+import pytest
+
+from ksef_emulator import Fault, VirtualClock
+from kseflow.client import KsefClient
+
+ONE_LIST_A_MINUTE = {"sessionList": {"perSecond": 1, "perMinute": 1, "perHour": 60}}
+
+
+def listed(stage):
+    sql = "select context_id, reference_number, date_updated_text from ksef_raw.sessions"
+    return {
+        (row["context_id"], row["reference_number"]): row["date_updated_text"]
+        for row in stage.rows(sql)
+    }
+
+
+def truth(stage):
+    return {
+        (context.id, item["referenceNumber"]): item["dateUpdated"]
+        for context in stage.contexts
+        for item in stage.world.sessions(context.id, stage.clock.now())
+    }
+
+
+@pytest.fixture
+def busy(stage):
+    """Thousands of sessions, some of them changing from one page to the next."""
+    return stage(days=2, taxpayers=1, sessions_per_day=2_000, largest_session=2)
+
+
+def test_no_session_is_skipped_while_sessions_change_between_pages(busy):
+    busy.limits = ONE_LIST_A_MINUTE
+    busy.load(only=["sessions"])
+    changed_while_listing = len(truth(busy).items() - listed(busy).items())
+    assert changed_while_listing > 0, "the world must move for this test to mean anything"
+    busy.limits = "off"
+    busy.load_frozen(only=["sessions"])
+    assert listed(busy) == truth(busy)
+
+
+def test_an_interrupted_listing_goes_on_where_it_stopped(stage):
+    busy = stage(
+        days=2,
+        taxpayers=1,
+        sessions_per_day=5_000,
+        largest_session=2,
+        limits=ONE_LIST_A_MINUTE,
+        short_pages=False,
+    )
+    listed_whole, runs = set(), 0
+    while len(listed_whole) < 2:
+        summary = busy.load(only=["sessions"], max_time_s=150)
+        listed_whole |= {part["resource"] for part in summary.parts if part["cursor_text"]}
+        assert not [part for part in summary.parts if part["outcome"] in ("failed", "warning")]
+        runs += 1
+        assert runs < 20
+    pages = sum(row["page_count"] for row in busy.rows("from ksef_raw.sync_log"))
+    assert runs > 2, "the listing must have been interrupted"
+    # Each run may ask for one page in vain; without resuming it would never come to an end.
+    assert pages <= len(truth(busy)) / 1000 + 2 * runs + 2
+    busy.limits = "off"
+    busy.load_frozen(only=["sessions"])
+    assert listed(busy) == truth(busy)
+
+
+def test_a_forgotten_continuation_token_does_not_end_the_listing(busy, monkeypatch):
+    forgotten = []
+    original = KsefClient._get
+
+    def forgetful(self, path, group, **kwargs):
+        headers = kwargs.get("headers") or {}
+        if "x-continuation-token" in headers and len(forgotten) < 1:
+            forgotten.append(path)
+            kwargs["headers"] = {"x-continuation-token": "bm9uc2Vuc2U="}
+        return original(self, path, group, **kwargs)
+
+    monkeypatch.setattr(KsefClient, "_get", forgetful)
+    busy.load_frozen(only=["sessions"])
+    assert forgotten
+    assert listed(busy) == truth(busy)
+
+
+def test_counters_that_follow_late_are_seen_by_the_next_load(stage):
+    late = stage(days=1, lag_s=900, sessions_per_day=200, taxpayers=1, largest_session=9)
+    columns = "reference_number, date_updated_text, successful_invoice_count"
+    sql = f"select {columns} from ksef_raw.sessions"
+    followed_late = set()
+    before = {}
+    for _ in range(6):
+        late.load_frozen(only=["sessions"])
+        stored = {row.pop("reference_number"): row for row in late.rows(sql)}
+        assert stored == {
+            item["referenceNumber"]: {
+                "date_updated_text": item["dateUpdated"],
+                "successful_invoice_count": item["successfulInvoiceCount"],
+            }
+            for item in late.world.sessions(late.contexts[0].id, late.clock.now())
+        }
+        followed_late |= {
+            name
+            for name, row in before.items()
+            if row != stored[name] and row["date_updated_text"] == stored[name]["date_updated_text"]
+        }
+        before = stored
+        late.clock.sleep(1200)
+    assert followed_late, "some counters must have moved without dateUpdated"
+
+
+def test_a_session_that_breaks_the_contract_is_named_and_keeps_the_cursor_back(stage):
+    broken = stage(taxpayers=1, short_pages=False)
+    broken.faults = [Fault("missing-field", path="/sessions$", nth=1, field="dateUpdated")]
+    summary = broken.load_frozen(only=["sessions"])
+    (trouble,) = [p for p in summary.parts if p["outcome"] == "failed"]
+    assert "dateUpdated" in trouble["message"]
+    assert "is missing" in trouble["message"]
+    assert trouble["cursor_text"] is None
+    broken.faults = []
+    broken.load_frozen(only=["sessions"])
+    assert listed(broken) == truth(broken)
+
+
+def test_since_lists_again_from_that_moment(stage):
+    made = stage(taxpayers=1, short_pages=False)
+    made.load_frozen(only=["sessions"])
+    again = made.load_frozen(only=["sessions"], since=made.world.since)
+    assert sum(p["row_count"] for p in again.parts) == len(truth(made))
+    usual = made.load_frozen(only=["sessions"])
+    assert sum(p["row_count"] for p in usual.parts) < len(truth(made))
+
+
+def test_the_emulator_itself_shows_the_skip_that_a_bounded_window_suffers(busy):
+    """Why `discover` sends no dateModifiedTo: with it, this listing misses sessions."""
+    with busy.served() as base_url:
+        busy.limits = "off"
+        clock = VirtualClock(busy.clock.now())
+        client = KsefClient(base_url, busy.logins()[0], clock=clock)
+        client.rate_limits()
+        start = busy.clock.now()
+        before = {
+            item["referenceNumber"]
+            for item in busy.world.sessions(busy.contexts[0].id, start)
+            if item["sessionType"] == "Online"
+        }
+        seen = set()
+        bound = start.strftime("%Y-%m-%dT%H:%M:%SZ")
+        for page in client.sessions("Online", dateModifiedTo=bound):
+            seen |= {item["referenceNumber"] for item in page.items}
+            busy.clock.sleep(600)
+        after = {
+            item["referenceNumber"]: item["dateUpdated"]
+            for item in busy.world.sessions(busy.contexts[0].id, busy.clock.now())
+        }
+        never_changed = {ref for ref in before if after[ref] <= start.isoformat()}
+        assert never_changed - seen
