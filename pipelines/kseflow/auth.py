@@ -115,7 +115,12 @@ class KsefAuth(httpx.Auth):
 
     def _tokens(self) -> Flow:
         try:
-            begun = yield from self._begin()
+            try:
+                begun = yield from self._begin()
+            except RequestRejected as error:
+                if 21470 not in error.codes:
+                    raise
+                begun = yield from self._begin()  # the key was withdrawn after we fetched it
             operation = Token.from_json(begun["authenticationToken"])
             yield from self._await_success(begun["referenceNumber"], operation)
             return (yield from self._call("POST", "/auth/token/redeem", operation))
@@ -134,12 +139,7 @@ class KsefAuth(httpx.Auth):
             self._credentials.check_validity(self.now())
             document = self._credentials.signed_login(challenge["challenge"])
             return (yield from self._call("POST", "/auth/xades-signature", content=document))
-        try:
-            return (yield from self._begin_with_token(self._credentials, challenge))
-        except RequestRejected as error:
-            if 21470 not in error.codes:  # the key was withdrawn after we fetched it
-                raise
-            return (yield from self._begin_with_token(self._credentials, challenge))
+        return (yield from self._begin_with_token(self._credentials, challenge))
 
     def _begin_with_token(self, credentials: TokenCredentials, challenge: dict[str, Any]) -> Flow:
         keys = yield from self._call("GET", "/security/public-key-certificates")
@@ -186,6 +186,8 @@ class KsefAuth(httpx.Auth):
         if token is not None:
             request.headers["Authorization"] = f"Bearer {token.value}"
         response = yield request
+        if response.is_server_error:
+            raise Unavailable(f"{method} {path}: HTTP {response.status_code} {response.text[:200]}")
         if response.is_error:
             raise RequestRejected.from_response(response)
         return json_of(response)

@@ -167,6 +167,7 @@ class KsefClient:
             token = following
 
     def _get(self, path: str, group: str, **kwargs: Any) -> Any:
+        self._paced.admit(group)  # before the login: a token could end during the wait
         response = self._http.get(path, extensions={"group": group}, **kwargs)
         if response.is_error:
             raise RequestRejected.from_response(response)

@@ -117,7 +117,9 @@ class CertificateCredentials:
             signature_algorithm=(
                 SignatureMethod.RSA_SHA256 if is_rsa else SignatureMethod.ECDSA_SHA256
             ),
-            c14n_algorithm=CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0,
+            # References without transforms are digested in this form, whatever is said here: with
+            # another one signxml's digests of SignedProperties fit no verifier, its own included.
+            c14n_algorithm=CanonicalizationMethod.CANONICAL_XML_1_0,
         )
         signed = signer.sign(
             self._login_document(challenge),

@@ -100,13 +100,8 @@ class PacedTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         group = request.extensions["group"]
-        spent = self.spending.setdefault(group, Spending())
-        self.box.check()
-        if (wait_s := self.windows.delay_s(group)) > 0:
-            if wait_s > LONG_WAIT_S:
-                log.info("waiting %.0f s for KSeF's %s limit", wait_s, group)
-            self.box.sleep(wait_s)
-            spent.waited_s += wait_s
+        self.admit(group)
+        spent = self.spending[group]
         spent.request_count += 1
         try:
             response = self._inner.handle_request(request)
@@ -115,6 +110,16 @@ class PacedTransport(httpx.BaseTransport):
             self.windows.spend(group)
         spent.received_bytes += len(response.content)
         return response
+
+    def admit(self, group: str) -> None:
+        """Wait until the windows of `group` have room."""
+        spent = self.spending.setdefault(group, Spending())
+        self.box.check()
+        if (wait_s := self.windows.delay_s(group)) > 0:
+            if wait_s > LONG_WAIT_S:
+                log.info("waiting %.0f s for KSeF's %s limit", wait_s, group)
+            self.box.sleep(wait_s)
+            spent.waited_s += wait_s
 
     def close(self) -> None:
         self._inner.close()

@@ -46,6 +46,8 @@ class RetryTransport(httpx.BaseTransport):
                 self._inner.spending[request.extensions["group"]].retry_count += 1
         if answer is not None and answer.status_code == 400:
             return answer
+        if tries == 1:  # the login flow sees answers only, and must know to begin anew
+            return answer or httpx.Response(504, request=request, text=trouble)
         raise Unavailable(f"{_name(request)}: {trouble}, after {tries} tries")
 
     def _admitted(self, request: httpx.Request) -> httpx.Response:
