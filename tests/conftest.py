@@ -70,6 +70,9 @@ class Stage:
     def logins(self) -> list[TokenCredentials]:
         return [TokenCredentials(context, self.tokens[context]) for context in self.contexts]
 
+    def box(self, max_time_s: float | None = None, clock: Any = None) -> TimeBox:
+        return TimeBox(clock or self.clock, max_time_s)
+
     def load(
         self,
         *,
@@ -79,12 +82,15 @@ class Stage:
         **options: Any,
     ) -> LoadSummary:
         """Load once; `client_clock` lets the client's time run while the emulator's stands."""
-        box = TimeBox(client_clock or self.clock, max_time_s)
+        box = self.box(max_time_s, client_clock)
         with self.served() as base_url:
             clients = make_clients(base_url, self.logins(), box)
             if around:
                 around(clients, box)
-            return load(clients, self.database, box, lock_wait_s=5, **options)
+            return self.load_with(clients, box, **options)
+
+    def load_with(self, clients: list[KsefClient], box: TimeBox, **options: Any) -> LoadSummary:
+        return load(clients, self.database, box, lock_wait_s=5, **options)
 
     def load_frozen(self, **options: Any) -> LoadSummary:
         """Load while the emulated world stands still."""

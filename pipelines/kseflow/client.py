@@ -90,6 +90,7 @@ class KsefClient:
             limits = {
                 group: (values["perSecond"], values["perMinute"], values["perHour"])
                 for group, values in answer.items()
+                if isinstance(values, dict)
             }
         except (KeyError, TypeError, AttributeError) as error:
             raise ContractViolation(f"GET /rate-limits: unexpected answer ({error!r})") from None

@@ -29,6 +29,7 @@ from kseflow.warehouse import DATASET, Warehouse
 log = logging.getLogger(__name__)
 
 PIPELINE = "ksef"
+LOCKED = "could not set lock"  # what DuckDB says
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,8 @@ def load(
 
 
 @dlt.source(name="ksef", section="ksef", max_table_nesting=0)
-def _ksef(extraction: Extraction) -> Any:
-    return resources(extraction, until_commit=True)
-
-
-def _source(extraction: Extraction, only: Sequence[str]) -> DltSource:
-    source: DltSource = _ksef(extraction)
-    logs = ("invoice_reads", "api_requests", "sync_log")
-    return source.with_resources(*only, *logs) if only else source
+def _source(extraction: Extraction, only: Sequence[str]) -> Any:
+    return resources(extraction, only=only, until_commit=True)
 
 
 def pipeline_of(database: Path) -> Pipeline:
@@ -146,7 +141,7 @@ def _await_writable(database: Path, wait_s: float) -> None:
             duckdb.connect(str(database)).close()
             return
         except duckdb.Error as error:
-            if "lock" not in str(error).lower() or monotonic() >= deadline:
+            if LOCKED not in str(error).lower() or monotonic() >= deadline:
                 raise warehouse_error(error, database) from error
             SystemClock().sleep(0.5)
 
@@ -167,12 +162,10 @@ def warehouse_error(error: BaseException, database: Path) -> WarehouseError:
     codes = {cause.errno for cause in causes if isinstance(cause, OSError)}
     if errno.ENOSPC in codes or "no space left" in text or "could not write" in text:
         problem = "the disk is full; make room and load again, nothing is lost"
-    elif "lock" in text:
+    elif LOCKED in text:
         problem = "another program has it open; close it, or wait longer with --wait"
-    elif codes & {errno.EACCES, errno.EROFS, errno.EPERM} or "permission denied" in text:
+    elif codes & {errno.EACCES, errno.EROFS, errno.EPERM} or "read-only" in text:
         problem = "it cannot be written; check the file's and the folder's permissions"
-    elif "read-only" in text:
-        problem = "it is read-only; check the file's and the folder's permissions"
     else:
         problem = str(causes[-1])
     return WarehouseError(f"{database}: {problem}")

@@ -4,7 +4,7 @@ All resources share one walk through the API (`Extraction`): one answer of /invo
 several tables, and what is read depends on what was listed and on what the warehouse lacks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -72,15 +72,20 @@ def make_clients(
     ]
 
 
-def resources(extraction: Extraction, *, until_commit: bool) -> Sequence[DltResource]:
-    """Return the resources of one extraction; `until_commit` ends them at the next commit."""
+def resources(
+    extraction: Extraction, *, until_commit: bool, only: Collection[str] = ()
+) -> Sequence[DltResource]:
+    """Return the resources of one extraction; `until_commit` ends them at the next commit.
+
+    Rows come for the tables in `only`, or for those that are selected; the logs always come.
+    """
 
     @dlt.resource(selected=False, name="answers")
     def answers() -> Iterator[Rows]:
         yield from extraction.rows(
             Warehouse.of_pipeline(dlt.current.pipeline()),
             lambda: dlt.current.resource_state("sessions"),
-            set(dlt.current.source().resources.selected),
+            set(only or dlt.current.source().resources.selected),
             until_commit=until_commit,
         )
 

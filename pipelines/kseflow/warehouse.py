@@ -60,7 +60,7 @@ class Warehouse:
                 connection = duckdb.connect(str(database), read_only=True)
                 break
             except duckdb.IOException as error:
-                if "lock" not in str(error).lower() or monotonic() > deadline:
+                if "could not set lock" not in str(error).lower() or monotonic() > deadline:
                     raise WarehouseError(f"{database} cannot be read: {error}") from None
                 SystemClock().sleep(0.2)
         connection.execute("set timezone = 'UTC'")

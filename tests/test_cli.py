@@ -1,0 +1,268 @@
+"""The commands as a person or a scheduler runs them: real processes, real exit codes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+SCRIPT = [sys.executable, "-m", "kseflow.cli"]
+EMULATED_AT = "2026-11-17T13:00:00+00:00"
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SOURCES__", "KSEF"))}
+    return kept | {"COLUMNS": "200"} | more
+
+
+class Shell:
+    """Run kseflow in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = clean_environment()
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [*SCRIPT, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def emulate(self, *arguments: str) -> dict:
+        process = self.start("emulate", "--at", EMULATED_AT, *arguments)
+        assert process.stdout is not None
+        introduction: dict = json.loads(process.stdout.readline())
+        return introduction
+
+    def log_in(self, introduction: dict, *, count: int = 1) -> None:
+        """Configure taxpayers of the emulator by environment variables."""
+        names = []
+        for taxpayer in introduction["taxpayers"][:count]:
+            name = f"t{taxpayer['nip']}"
+            names.append(name)
+            self.environment[f"SOURCES__KSEF__{name.upper()}__NIP"] = taxpayer["nip"]
+            self.environment[f"SOURCES__KSEF__{name.upper()}__TOKEN"] = taxpayer["token"]
+        self.environment["SOURCES__KSEF__TAXPAYERS"] = json.dumps(names)
+        self.environment["SOURCES__KSEF__ENVIRONMENT"] = introduction["base_url"]
+
+
+@pytest.fixture
+def shell(tmp_path):
+    made = Shell(tmp_path)
+    yield made
+    for process in made.processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def test_the_demo_loads_two_taxpayers_twice_and_can_be_repeated(shell):
+    first = shell.run("demo")
+    assert first.returncode == 0, first.stderr
+    for promised in (
+        "First load",
+        "Second load, incremental",
+        "What the second load brought",
+        "Success and failure",
+        "Top failure reasons",
+        "virtual hours",
+    ):
+        assert promised in first.stdout
+    again = shell.run("demo")
+
+    def told(run):
+        return [line for line in run.stdout.splitlines() if "127.0.0.1" not in line]
+
+    assert told(again) == told(first)
+    with duckdb.connect(str(shell.folder / "kseflow-demo" / "ksef.duckdb")) as connection:
+        assert connection.sql(
+            "select count(distinct context_id) from ksef_raw.sessions"
+        ).fetchall() == [(2,)]
+
+
+def test_load_and_status_work_against_an_emulator_in_another_process(shell):
+    introduction = shell.emulate("--limits", "off", "--speed", "0")
+    shell.log_in(introduction, count=2)
+    loaded = shell.run("load", "--json")
+    assert loaded.returncode == 0, loaded.stderr
+    summary = json.loads(loaded.stdout)
+    assert len(summary["taxpayers"]) == 2
+    assert all(taxpayer["worklist_missing_count"] == 0 for taxpayer in summary["taxpayers"])
+    assert "sessions changed" in loaded.stderr
+    told = shell.run("status", "--json")
+    assert told.returncode == 0
+    assert [t["stored_count"] for t in json.loads(told.stdout)] == [
+        t["stored_count"] for t in summary["taxpayers"]
+    ]
+    shown = shell.run("status")
+    assert "NIP " + introduction["taxpayers"][0]["nip"] in shown.stdout
+    assert "CET" in shown.stdout
+    assert introduction["taxpayers"][0]["token"] not in loaded.stdout + loaded.stderr
+
+
+def test_taxpayers_can_be_configured_in_dlts_files_and_with_certificates(shell):
+    introduction = shell.emulate("--limits", "off", "--speed", "0")
+    first, second = introduction["taxpayers"]
+    files = next(f for f in second["certificates"] if f["kind"] == "ec")
+    folder = shell.folder / ".dlt"
+    folder.mkdir()
+    (folder / "config.toml").write_text(
+        f'[sources.ksef]\nenvironment = "{introduction["base_url"]}"\n'
+        f'taxpayers = ["meat", "transport"]\n[sources.ksef.meat]\nnip = "{first["nip"]}"\n'
+        f'[sources.ksef.transport]\nnip = "{second["nip"]}"\n'
+        f'certificate = "{files["certificate"]}"\nprivate_key = "{files["key"]}"\n'
+    )
+    (folder / "secrets.toml").write_text(
+        f'[sources.ksef.meat]\ntoken = "{first["token"]}"\n'
+        f'[sources.ksef.transport]\npassword = "{files["password"]}"\n'
+    )
+    loaded = shell.run("load", "--json", "--only", "sessions")
+    assert loaded.returncode == 0, loaded.stderr
+    assert all(t["session_count"] for t in json.loads(loaded.stdout)["taxpayers"])
+    one = shell.run("load", "--json", "--only", "sessions", "--nip", first["nip"])
+    assert {part["taxpayer"] for part in json.loads(one.stdout)["parts"]} == {f"NIP {first['nip']}"}
+
+
+def test_a_taxpayer_that_fails_makes_the_exit_code_3_and_the_rest_is_loaded(shell):
+    introduction = shell.emulate("--limits", "off", "--speed", "0")
+    shell.log_in(introduction, count=2)
+    broken = introduction["taxpayers"][0]["nip"]
+    shell.environment[f"SOURCES__KSEF__T{broken}__TOKEN"] = "not-a-token"
+    loaded = shell.run("load", "--json")
+    assert loaded.returncode == 3
+    summary = json.loads(loaded.stdout)
+    assert summary["failed_taxpayers"] == [f"NIP {broken}"]
+    by_nip = {t["context"]["id"]: t for t in summary["taxpayers"]}
+    assert by_nip[introduction["taxpayers"][1]["nip"]]["stored_count"] > 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "problem"),
+    [
+        ({}, ["--environment", "test"], "no taxpayer in sources.ksef: set sources.ksef.nip"),
+        ({"NIP": "5265877635"}, ["--environment", "test"], "neither token nor certificate"),
+        ({"NIP": "5265877634", "TOKEN": "x"}, ["--environment", "test"], "wrong checksum"),
+        ({"NIP": "5265877635", "TOKEN": "x"}, [], "no environment: say --environment"),
+        (
+            {"NIP": "5265877635", "TOKEN": "x"},
+            ["--environment", "prodction"],
+            "unknown environment 'prodction'",
+        ),
+        (
+            {"NIP": "5265877635", "TOKEN": "x"},
+            ["--environment", "http://10.0.0.1/v2"],
+            "plain HTTP",
+        ),
+        (
+            {"NIP": "5265877635", "CERTIFICATE": "nowhere.pem"},
+            ["--environment", "test"],
+            "cannot read nowhere.pem",
+        ),
+        (
+            {"NIP": "5265877635", "TOKEN": "x"},
+            ["--environment", "test", "--nip", "1111111111"],
+            "no such taxpayer is configured",
+        ),
+        (
+            {"NIP": "5265877635", "TOKEN": "x"},
+            ["--environment", "test", "--only", "invoices"],
+            "there is no such table",
+        ),
+    ],
+)
+def test_what_cannot_work_is_told_in_one_sentence(shell, variables, arguments, problem):
+    for name, value in variables.items():
+        shell.environment[f"SOURCES__KSEF__{name}"] = value
+    refused = shell.run("load", *arguments)
+    assert refused.returncode == 1
+    assert problem in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (shell.folder / "ksef.duckdb").exists()
+
+
+def test_a_date_that_is_none_is_a_usage_error(shell):
+    refused = shell.run("load", "--environment", "test", "--since", "yesterday")
+    assert refused.returncode in (1, 2)
+    assert "Traceback" not in refused.stderr
+
+
+def test_an_unreachable_host_is_told_and_the_load_ends_with_3(shell):
+    shell.environment |= {"SOURCES__KSEF__NIP": "5265877635", "SOURCES__KSEF__TOKEN": "x"}
+    refused = shell.run("load", "--environment", "http://127.0.0.1:9/v2")
+    assert refused.returncode == 3
+    assert "ConnectError" in refused.stdout
+    assert "Traceback" not in refused.stderr
+
+
+def test_status_without_a_database_says_what_to_do(shell):
+    refused = shell.run("status")
+    assert refused.returncode == 1
+    assert "run kseflow load first" in refused.stderr
+
+
+def test_ctrl_c_stops_cleanly_and_keeps_what_was_read(shell):
+    introduction = shell.emulate("--limits", "production", "--speed", "1")
+    shell.log_in(introduction)
+    process = shell.start("load", "-v")
+    assert process.stderr is not None
+    for line in process.stderr:  # the minute's budget of /invoices is spent: now it waits
+        if "waiting" in line and "sessionInvoiceList" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    with duckdb.connect(str(shell.folder / "ksef.duckdb")) as connection:
+        (stored,) = connection.sql("select count(*) from ksef_raw.session_invoices").fetchall()
+        assert stored[0] > 0
+
+
+def test_loads_killed_at_any_moment_lose_and_double_nothing(shell):
+    introduction = shell.emulate("--limits", "off", "--speed", "0")
+    shell.log_in(introduction, count=2)
+    dice = random.Random(7)
+    for _ in range(5):
+        process = shell.start("load", "--in-progress", "all")
+        time.sleep(dice.uniform(1.0, 4.5))  # a kill at a random moment, not a wait for something
+        process.kill()
+        process.communicate()
+    finished = shell.run("load", "--in-progress", "all", "--json")
+    assert finished.returncode == 0, finished.stderr
+    killed = contents(shell.folder / "ksef.duckdb")
+    (shell.folder / "ksef.duckdb").rename(shell.folder / "killed.duckdb")
+    assert shell.run("load", "--in-progress", "all").returncode == 0
+    assert contents(shell.folder / "ksef.duckdb") == killed
+
+
+def contents(database: Path) -> list[list[tuple]]:
+    columns = "* exclude (read_at)"
+    with duckdb.connect(str(database), read_only=True) as connection:
+        return [
+            connection.sql(f"select {columns} from ksef_raw.{table} order by all").fetchall()
+            for table in ("sessions", "session_invoices", "failed_invoices")
+        ]
+
+
+def test_help_names_every_command(shell):
+    told = shell.run("--help")
+    assert told.returncode == 0
+    for command in ("load", "status", "demo", "emulate"):
+        assert command in told.stdout

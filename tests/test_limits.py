@@ -1,0 +1,72 @@
+"""The sliding windows, for any history of requests."""
+
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conftest import TUESDAY
+from ksef_emulator import VirtualClock
+from kseflow.limits import WINDOWS_S, SlidingWindows
+
+LIMITS = {"sessionList": (5, 10, 60), "other": (10, 30, 120)}
+
+
+@given(st.lists(st.floats(0, 400), min_size=1, max_size=150))
+def test_no_window_ever_holds_more_than_its_limit(pauses):
+    clock = VirtualClock(TUESDAY)
+    windows = SlidingWindows(clock.now)
+    windows.limits = LIMITS
+    sent = []
+    for pause in pauses:
+        clock.sleep(pause)
+        clock.sleep(windows.delay_s("sessionList"))
+        windows.spend("sessionList")
+        sent.append(clock.now())
+    for moment in sent:
+        for window_s, limit in zip(WINDOWS_S, LIMITS["sessionList"], strict=True):
+            begin = moment - timedelta(seconds=window_s)
+            assert sum(begin < other <= moment for other in sent) <= limit
+
+
+def test_waiting_is_not_longer_than_needed():
+    clock = VirtualClock(TUESDAY)
+    windows = SlidingWindows(clock.now)
+    windows.limits = LIMITS
+    for _ in range(60):
+        clock.sleep(windows.delay_s("sessionList"))
+        windows.spend("sessionList")
+    assert clock.now() - TUESDAY < timedelta(minutes=5, seconds=10)
+    assert windows.remaining_count("sessionList") == 0
+    assert 3290 < windows.delay_s("sessionList") < 3310
+
+
+def test_a_limit_of_minus_one_is_none_and_of_zero_is_all():
+    clock = VirtualClock(TUESDAY)
+    windows = SlidingWindows(clock.now)
+    windows.limits = {"sessionList": (-1, -1, -1), "other": (0, 0, 0)}
+    for _ in range(5000):
+        windows.spend("sessionList")
+    assert windows.delay_s("sessionList") == 0
+    assert windows.remaining_count("sessionList") is None
+    assert windows.delay_s("other") > 0
+
+
+def test_the_windows_of_an_earlier_run_are_taken_over():
+    clock = VirtualClock(TUESDAY)
+    earlier, later = SlidingWindows(clock.now), SlidingWindows(clock.now)
+    for _ in range(10):
+        earlier.spend("sessionList")
+    later.restore("sessionList", earlier.request_times("sessionList"))
+    assert later.remaining_count("sessionList") == 50
+    assert later.delay_s("sessionList") > 59
+
+
+def test_login_requests_count_for_all_taxpayers_together():
+    clock = VirtualClock(TUESDAY)
+    shared: list[float] = []
+    one, other = SlidingWindows(clock.now, shared), SlidingWindows(clock.now, shared)
+    for _ in range(60):
+        one.spend("anonymous")
+    assert other.delay_s("anonymous") > 0
+    assert other.delay_s("sessionList") == 0
