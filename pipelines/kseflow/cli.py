@@ -1,6 +1,7 @@
 """The command line: each command reads its options and calls one function."""
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -196,7 +197,8 @@ def emulate(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; dlt's usage reports to its makers stay off unless asked for."""
+    os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     app()
 
 

@@ -17,9 +17,9 @@ from kseflow.source import make_clients
 from kseflow.status import TaxpayerStatus, status
 from kseflow.warehouse import Warehouse
 
-START = datetime(2026, 11, 17, 13, 0, tzinfo=UTC)  # a Tuesday, 14:00 in Warsaw
+START = datetime(2026, 11, 17, 8, 0, tzinfo=UTC)  # a Tuesday, 9:00 in Warsaw
 HISTORY = timedelta(days=8)
-BETWEEN_LOADS = timedelta(hours=4)
+BETWEEN_LOADS = timedelta(hours=6)
 
 RATES_SQL = """
 select

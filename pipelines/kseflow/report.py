@@ -59,8 +59,8 @@ def print_status(
         "accepted",
         "failed",
         "sessions to read",
-        "requests left",
-        "listed up to",
+        "requests left this hour",
+        "newest change",
     )
     for state in states:
         rows.add_row(
@@ -107,7 +107,7 @@ def _of(stored: int, counted: int) -> str:
 
 def _cursor_text(state: TaxpayerStatus) -> str:
     moments = [datetime.fromisoformat(text) for text in state.cursors.values()]
-    return moment_text(min(moments)) if moments else "—"
+    return moment_text(max(moments)) if moments else "—"
 
 
 def _duration(seconds: float) -> str:
