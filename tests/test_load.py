@@ -286,6 +286,28 @@ def test_a_read_only_database_is_told(stage, small_disk):
     assert made.value("select count(*) from ksef_raw.sessions") > 0
 
 
+def test_rows_that_the_database_refused_are_kept_and_loaded_later(stage):
+    """The cursors have gone on with them: rows that were dropped would never come again."""
+    made = stage(taxpayers=1, days=1)
+    made.load_frozen(in_progress="all")
+    with duckdb.connect(str(made.database)) as connection:
+        connection.execute("alter table ksef_raw.sessions rename to kept")
+        connection.execute("create view ksef_raw.sessions as from ksef_raw.kept")
+    made.clock.sleep(30 * 3600)
+    with pytest.raises(WarehouseError):
+        made.load_frozen(in_progress="all")
+    with duckdb.connect(str(made.database)) as connection:
+        connection.execute("drop view ksef_raw.sessions")
+        connection.execute("alter table ksef_raw.kept rename to sessions")
+    made.clock.sleep(600)
+    made.load_frozen(in_progress="all")
+    truth = made.world.sessions(made.contexts[0].id, made.clock.now())
+    stored = made.rows("select reference_number, date_updated_text from ksef_raw.sessions")
+    assert {row["reference_number"]: row["date_updated_text"] for row in stored} == {
+        item["referenceNumber"]: item["dateUpdated"] for item in truth
+    }
+
+
 def test_status_tells_what_is_complete_and_what_is_left(stage):
     made = stage(limits="production", sessions_per_day=60, days=4, short_pages=False)
     made.load(max_time_s=60)

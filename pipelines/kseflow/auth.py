@@ -24,7 +24,7 @@ from kseflow.errors import (
     Unavailable,
     json_of,
 )
-from kseflow.settings import LOGIN_POLLS, TOKEN_MARGIN
+from kseflow.settings import LOGIN_POLLS, TIMEOUT_S, TOKEN_MARGIN
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ class KsefAuth(httpx.Auth):
         request.extensions = {
             "group": "anonymous",
             "repeatable": path != "/auth/token/redeem",
-            "timeout": httpx.Timeout(30.0).as_dict(),
+            "timeout": httpx.Timeout(TIMEOUT_S).as_dict(),
         }
         if "content" in body:
             request.headers["Content-Type"] = "application/xml"

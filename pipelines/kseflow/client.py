@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -55,7 +56,7 @@ class KsefClient:
         self.base_url = base_url_of(environment)
         self.context = credentials.context
         self.windows = windows or SlidingWindows(box.now)
-        self._paced = PacedTransport(transport or httpx.HTTPTransport(), self.windows, box)
+        self._paced = PacedTransport(transport or http_transport(environment), self.windows, box)
         self._auth = KsefAuth(self.base_url, credentials, box)
         self._http = httpx.Client(
             base_url=self.base_url,
@@ -183,9 +184,8 @@ def base_url_of(environment: str) -> str:
     if environment in ENVIRONMENTS:
         return ENVIRONMENTS[environment]
     url = urlsplit(environment)
-    if url.scheme == "https" and url.hostname:
-        return environment.rstrip("/")
-    if url.scheme == "http" and url.hostname in ("127.0.0.1", "localhost", "::1"):
+    is_safe = url.scheme == "https" or (url.scheme == "http" and is_loopback(environment))
+    if url.hostname and is_safe:
         return environment.rstrip("/")
     if url.scheme == "http":
         raise ConfigurationError(
@@ -194,6 +194,21 @@ def base_url_of(environment: str) -> str:
     raise ConfigurationError(
         f"unknown environment {environment!r}; use {', '.join(ENVIRONMENTS)} or a base URL"
     )
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL stays on this machine, as an emulator's does."""
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+
+
+def http_transport(environment: str) -> httpx.HTTPTransport:
+    """Return a connection pool that goes through the proxy set in HTTPS_PROXY, if any.
+
+    httpx itself looks for a proxy only where it also chooses the transport.
+    """
+    url = urlsplit(base_url_of(environment))
+    is_direct = is_loopback(url.geturl()) or proxy_bypass(url.hostname or "")
+    return httpx.HTTPTransport(proxy=None if is_direct else getproxies().get(url.scheme))
 
 
 def _instant(moment: datetime) -> str:

@@ -77,7 +77,8 @@ class SlidingWindows:
 
     def restore(self, group: str, times: Iterable[datetime]) -> None:
         """Take over what earlier runs spent, so that their last hour counts in this one."""
-        self._times[group] = sorted([*self._recent(group), *(time.timestamp() for time in times)])
+        recent = self._recent(group)
+        recent[:] = sorted([*recent, *(time.timestamp() for time in times)])
 
     def _limit(self, group: str) -> tuple[int, int, int]:
         return self.limits.get(group) or PRODUCTION_LIMITS.get(group) or self.limits["other"]

@@ -17,10 +17,10 @@ from dlt.common.pipeline import LoadInfo
 from dlt.extract import DltSource
 from filelock import FileLock, Timeout
 
-from kseflow.client import KsefClient
+from kseflow.client import KsefClient, is_loopback
 from kseflow.clock import SystemClock, TimeBox
 from kseflow.errors import ConfigurationError, WarehouseError
-from kseflow.extraction import Extraction, new_run_id
+from kseflow.extraction import Extraction
 from kseflow.settings import LOCK_WAIT_S
 from kseflow.source import resources
 from kseflow.tables import TABLES
@@ -69,8 +69,7 @@ def load(
         pipeline = pipeline_of(database)
         finish_pending(pipeline)
         check_environment(pipeline, clients)
-        run_id = new_run_id(box.now())
-        extraction = Extraction(clients, box, run_id=run_id, since=since, in_progress=in_progress)
+        extraction = Extraction(clients, box, since=since, in_progress=in_progress)
         while not extraction.is_done:
             _run(pipeline, _source(extraction, only))
         return _summary(extraction, database, box)
@@ -100,11 +99,10 @@ def finish_pending(pipeline: Pipeline) -> None:
 
 def check_environment(pipeline: Pipeline, clients: Sequence[KsefClient]) -> None:
     """Refuse to mix two environments in one database; their cursors would hide sessions."""
-    known = {
-        url for url in Warehouse.of_pipeline(pipeline).environments() if "//127.0.0.1" not in url
-    }
+    known = Warehouse.of_pipeline(pipeline).environments()
+    known = {url for url in known if not is_loopback(url)}  # emulators change their port
     for client in clients:
-        if known and client.base_url not in known and "//127.0.0.1" not in client.base_url:
+        if known and client.base_url not in known and not is_loopback(client.base_url):
             raise WarehouseError(
                 f"this database holds data of {min(known)}, not of {client.base_url}; "
                 "use another --database for each environment"
@@ -147,7 +145,7 @@ def _await_writable(database: Path, wait_s: float) -> None:
 
 
 def _run(pipeline: Pipeline, source: DltSource | None) -> LoadInfo | None:
-    """Run dlt and tell its troubles in plain English."""
+    """Run dlt and tell its troubles in plain English; what it had extracted stays pending."""
     try:
         return pipeline.run(source)
     except Exception as error:

@@ -13,13 +13,14 @@ import httpx
 import pyarrow as pa
 from dlt.extract import DltResource
 
-from kseflow.client import KsefClient
+from kseflow.client import KsefClient, http_transport
 from kseflow.clock import Clock, SystemClock, TimeBox
 from kseflow.config import configured_credentials
 from kseflow.credentials import Credentials
-from kseflow.extraction import Extraction, Rows, new_run_id
+from kseflow.extraction import Extraction
 from kseflow.limits import SlidingWindows
 from kseflow.settings import MAX_TIME_S, PATIENCE_S
+from kseflow.share import Rows
 from kseflow.tables import TABLES, Table
 from kseflow.warehouse import Warehouse
 
@@ -44,9 +45,7 @@ def ksef_source(
     """
     box = TimeBox(SystemClock(), max_time_s)
     clients = make_clients(environment, credentials or configured_credentials(), box)
-    extraction = Extraction(
-        clients, box, run_id=new_run_id(box.now()), since=since, in_progress=in_progress
-    )
+    extraction = Extraction(clients, box, since=since, in_progress=in_progress)
     return resources(extraction, until_commit=False)
 
 
@@ -57,7 +56,7 @@ def make_clients(
     transport: httpx.BaseTransport | None = None,
 ) -> list[KsefClient]:
     """Return a client for each taxpayer; they share one connection pool and one address."""
-    transport = transport or httpx.HTTPTransport()
+    transport = transport or http_transport(environment)
     anonymous: list[float] = []
     return [
         KsefClient(
@@ -85,7 +84,7 @@ def resources(
         yield from extraction.rows(
             Warehouse.of_pipeline(dlt.current.pipeline()),
             lambda: dlt.current.resource_state("sessions"),
-            set(only or dlt.current.source().resources.selected),
+            frozenset(only or dlt.current.source().resources.selected),
             until_commit=until_commit,
         )
 

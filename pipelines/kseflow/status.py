@@ -43,6 +43,15 @@ left join stored using (context_type, context_id)
 order by context_type, context_id
 """
 
+LATEST_SQL = """
+select logged.*
+from {{}} as logged
+inner join (
+    select context_type, context_id, {part}, max(run_id) as run_id from {{}} group by 1, 2, 3
+) as latest
+    using (context_type, context_id, {part}, run_id)
+"""
+
 
 @dataclass(frozen=True)
 class TaxpayerStatus:
@@ -106,12 +115,9 @@ def status(
 
 def _last_parts(warehouse: Warehouse) -> dict[Context, list[dict[str, Any]]]:
     """Return the latest log row of each taxpayer and part of the load."""
-    rows = warehouse.rows("select * from {} order by started_at", SYNC_LOG)
-    latest = {
-        (Context(row["context_type"], row["context_id"]), row["resource"]): row for row in rows
-    }
     parts: dict[Context, list[dict[str, Any]]] = {}
-    for (context, _), row in latest.items():
+    for row in warehouse.rows(LATEST_SQL.format(part="resource"), SYNC_LOG, SYNC_LOG):
+        context = Context(row["context_type"], row["context_id"])
         parts.setdefault(context, []).append(row)
     return parts
 
@@ -120,7 +126,8 @@ def _remaining_requests(warehouse: Warehouse, now: datetime) -> dict[Context, di
     """Return how many requests each taxpayer's groups still take within this hour."""
     spent = warehouse.request_times(now)
     remaining: dict[Context, dict[str, int]] = {}
-    for row in warehouse.rows("select * from {} order by read_at", API_REQUESTS):
+    latest_sql = LATEST_SQL.format(part="api_group")
+    for row in warehouse.rows(latest_sql, API_REQUESTS, API_REQUESTS):
         context = Context(row["context_type"], row["context_id"])
         if row["hourly_limit"] >= 0:
             used = len(spent.get((context, row["api_group"]), []))

@@ -321,11 +321,6 @@ SYNC_LOG = Table(
 TABLES = (SESSIONS, SESSION_INVOICES, FAILED_INVOICES, INVOICE_READS, API_REQUESTS, SYNC_LOG)
 
 
-def is_failed(status_code: int) -> bool:
-    """Tell whether an invoice status is terminal and not accepted."""
-    return status_code > 200
-
-
 def taxpayer_stamps(context_type: str, context_id: str, read_at: datetime) -> dict[str, Any]:
     """Return the columns that every row of the API's tables carries."""
     return {"context_type": context_type, "context_id": context_id, "read_at": read_at}

@@ -19,7 +19,7 @@ from kseflow.tables import API_REQUESTS, INVOICE_READS, SESSION_INVOICES, SESSIO
 from kseflow.worklist import STORED, STORED_SQL, Worklist
 
 DATASET = "ksef_raw"
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 Rows = tuple[list[str], list[tuple[Any, ...]]]  # column names, rows
 
@@ -84,7 +84,9 @@ class Warehouse:
     def request_times(self, now: datetime) -> dict[tuple[Context, str], list[datetime]]:
         """Return when each taxpayer's requests of the last hour were sent, by group."""
         spent: dict[tuple[Context, str], set[datetime]] = {}
-        for row in self.rows("select * from {} ", API_REQUESTS):
+        # A run's name begins with its start: text that every warehouse compares alike.
+        since = f"{now - DAY:%Y%m%dT%H%M%SZ}"
+        for row in self.rows(f"select * from {{}} where run_id > '{since}'", API_REQUESTS):
             if row["read_at"] > now - HOUR:
                 times = row["requested_at"]
                 texts = orjson.loads(times) if isinstance(times, str) else times
@@ -95,7 +97,8 @@ class Warehouse:
 
     def environments(self) -> set[str]:
         """Return the base URLs that this warehouse was loaded from."""
-        return {row["environment"] for row in self.rows("select environment from {}", SYNC_LOG)}
+        sql = "select distinct environment from {}"
+        return {row["environment"] for row in self.rows(sql, SYNC_LOG)}
 
     def rows(self, sql: str, *tables: Table) -> list[dict[str, Any]]:
         """Run `sql`, with each `{}` standing for a raw table, and return its rows."""
