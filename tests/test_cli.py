@@ -92,7 +92,7 @@ def test_the_demo_loads_two_taxpayers_twice_and_can_be_repeated(shell):
         return [line for line in run.stdout.splitlines() if "127.0.0.1" not in line]
 
     assert told(again) == told(first)
-    with duckdb.connect(str(shell.folder / "kseflow-demo" / "ksef.duckdb")) as connection:
+    with duckdb.connect(str(shell.folder / "kseflow-demo" / "ksef-load.duckdb")) as connection:
         assert connection.sql(
             "select count(distinct context_id) from ksef_raw.sessions"
         ).fetchall() == [(2,)]
@@ -109,7 +109,7 @@ def test_load_and_status_work_against_an_emulator_in_another_process(shell):
     assert "sessions changed" in loaded.stderr
     told = shell.run("status", "--json")
     assert told.returncode == 0
-    assert [t["stored_count"] for t in json.loads(told.stdout)] == [
+    assert [t["stored_count"] for t in json.loads(told.stdout)["taxpayers"]] == [
         t["stored_count"] for t in summary["taxpayers"]
     ]
     shown = shell.run("status")
@@ -195,7 +195,7 @@ def test_what_cannot_work_is_told_in_one_sentence(shell, variables, arguments, p
     assert refused.returncode == 1
     assert problem in refused.stderr
     assert "Traceback" not in refused.stderr
-    assert not (shell.folder / "ksef.duckdb").exists()
+    assert not (shell.folder / "ksef-load.duckdb").exists()
 
 
 def test_a_date_that_is_none_is_a_usage_error(shell):
@@ -210,6 +210,32 @@ def test_an_unreachable_host_is_told_and_the_load_ends_with_3(shell):
     assert refused.returncode == 3
     assert "ConnectError" in refused.stdout
     assert "Traceback" not in refused.stderr
+
+
+def test_a_load_that_builds_publishes_what_analysts_read_at_any_time(shell):
+    introduction = shell.emulate("--limits", "off", "--speed", "0")
+    shell.log_in(introduction)
+    loaded = shell.run("load", "--build", "--json")
+    assert loaded.returncode == 0, loaded.stderr
+    assert json.loads(loaded.stdout)["build"]["is_published"]
+    with duckdb.connect(str(shell.folder / "ksef.duckdb"), read_only=True) as analyst:
+        (before,) = analyst.sql("select count(*) from marts.invoices").fetchall()
+        assert before[0] > 0
+        again = shell.run("load", "--build")
+        assert again.returncode == 0, again.stderr
+        assert "Published" in again.stdout
+        assert analyst.sql("select count(*) from marts.invoices").fetchall() == [before]
+    shown = shell.run("status")
+    assert "Published for analysts" in shown.stdout
+    built = shell.run("build", "--json")
+    assert built.returncode == 0, built.stderr
+    assert not json.loads(built.stdout)["is_published"]
+
+
+def test_building_without_a_load_says_what_to_do(shell):
+    refused = shell.run("build")
+    assert refused.returncode == 1
+    assert "run kseflow load first" in refused.stderr
 
 
 def test_status_without_a_database_says_what_to_do(shell):
@@ -230,7 +256,7 @@ def test_ctrl_c_stops_cleanly_and_keeps_what_was_read(shell):
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    with duckdb.connect(str(shell.folder / "ksef.duckdb")) as connection:
+    with duckdb.connect(str(shell.folder / "ksef-load.duckdb")) as connection:
         (stored,) = connection.sql("select count(*) from ksef_raw.session_invoices").fetchall()
         assert stored[0] > 0
 
@@ -246,10 +272,10 @@ def test_loads_killed_at_any_moment_lose_and_double_nothing(shell):
         process.communicate()
     finished = shell.run("load", "--in-progress", "all", "--json")
     assert finished.returncode == 0, finished.stderr
-    killed = contents(shell.folder / "ksef.duckdb")
-    (shell.folder / "ksef.duckdb").rename(shell.folder / "killed.duckdb")
+    killed = contents(shell.folder / "ksef-load.duckdb")
+    (shell.folder / "ksef-load.duckdb").rename(shell.folder / "killed.duckdb")
     assert shell.run("load", "--in-progress", "all").returncode == 0
-    assert contents(shell.folder / "ksef.duckdb") == killed
+    assert contents(shell.folder / "ksef-load.duckdb") == killed
 
 
 def contents(database: Path) -> list[list[tuple]]:

@@ -50,9 +50,15 @@ class Limits(StrEnum):
     OFF = "off"
 
 
-Database = Annotated[Path, typer.Option(help="DuckDB file.", show_default=True)]
+Database = Annotated[
+    Path,
+    typer.Option(help="The analysts' DuckDB file; loads write FILE-load.duckdb beside it."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more; show tracebacks.")]
+Wait = Annotated[
+    int, typer.Option(metavar="SECONDS", help="Wait for another load on the database.")
+]
 Environment = Annotated[
     str | None,
     typer.Option(help="production, demo, test or a base URL; else sources.ksef.environment."),
@@ -84,21 +90,24 @@ def load(
     in_progress: Annotated[
         InProgress, typer.Option(help="What to read of sessions that are still open.")
     ] = InProgress.FAILED,
-    wait: Annotated[
-        int, typer.Option(metavar="SECONDS", help="Wait for another load on the database.")
-    ] = 60,
+    build: Annotated[
+        bool, typer.Option("--build", help="Build the marts afterwards, and publish them.")
+    ] = False,
+    wait: Wait = 60,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Load what changed since the last load, and what the database still lacks.
 
-    Example: kseflow load --environment production --database ksef.duckdb
+    Example: kseflow load --environment production --build
     """
+    from kseflow.build import build as run_build
     from kseflow.config import configured_credentials, configured_environment
     from kseflow.load import load as run_load
     from kseflow.progress import narrated
     from kseflow.report import print_load
     from kseflow.source import make_clients
+    from kseflow.warehouse import load_file
 
     with _told_in_plain_english(verbose) as console:
         box = TimeBox(SystemClock(), max_time * 60)
@@ -113,14 +122,20 @@ def load(
         with narrated(console, level=level), _stopping(box, console):
             summary = run_load(
                 clients,
-                database,
+                load_file(database),
                 box,
                 since=_moment(since),
                 in_progress=in_progress,
                 only=only or (),
                 lock_wait_s=wait,
             )
-        print_load(summary, as_json=as_json, in_progress=in_progress)
+        built = None
+        try:
+            if build and not summary.is_stopped:
+                with narrated(console, level=level, what="building the marts"):
+                    built = run_build(summary.database, database, lock_wait_s=wait)
+        finally:
+            print_load(summary, built, as_json=as_json, in_progress=in_progress)
         if summary.is_stopped:
             raise typer.Exit(Exit.STOPPED)
         if summary.failed_taxpayers:
@@ -137,15 +152,41 @@ def status(
     verbose: Verbose = False,
 ) -> None:
     """Show per taxpayer how complete the copy is: KSeF's counters against the rows stored."""
+    from kseflow.build import last_published
     from kseflow.report import print_status
     from kseflow.status import status as read_status
-    from kseflow.warehouse import Warehouse
+    from kseflow.warehouse import Warehouse, load_file
 
     with _told_in_plain_english(verbose):
         states = read_status(
-            Warehouse.of_file(database), SystemClock().now(), in_progress=in_progress
+            Warehouse.of_file(load_file(database)), SystemClock().now(), in_progress=in_progress
         )
-        print_status(states, as_json=as_json)
+        print_status(states, as_json=as_json, published=last_published(database))
+
+
+@app.command()
+def build(
+    database: Database = Path("ksef.duckdb"),
+    publish: Annotated[
+        bool,
+        typer.Option(help="Put staging and marts into the analysts' file when all tests passed."),
+    ] = True,
+    wait: Wait = 60,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Build the marts from what was loaded, test them, and publish them for analysts.
+
+    A failed test ends with exit code 1, its name and sample rows; the published file stays.
+    """
+    from kseflow.build import build as run_build
+    from kseflow.progress import narrated
+    from kseflow.report import print_build
+    from kseflow.warehouse import load_file
+
+    with _told_in_plain_english(verbose) as console, narrated(console, what="building the marts"):
+        summary = run_build(load_file(database), database if publish else None, lock_wait_s=wait)
+    print_build(summary, as_json=as_json)
 
 
 @app.command()

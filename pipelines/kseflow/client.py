@@ -4,6 +4,7 @@ The path of a request, each hop adding one thing: `KsefAuth` (who), `RetryTransp
 `PacedTransport` (when), HTTP.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from kseflow.errors import ConfigurationError, ContractViolation, RequestRejecte
 from kseflow.limits import PacedTransport, SlidingWindows
 from kseflow.retry import RetryTransport
 from kseflow.settings import ENVIRONMENTS, PAGE_SIZE, TIMEOUT_S
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,8 @@ class KsefClient:
     def _get(self, path: str, group: str, **kwargs: Any) -> Any:
         self._paced.admit(group)  # before the login: a token could end during the wait
         response = self._http.get(path, extensions={"group": group}, **kwargs)
+        if warning := response.headers.get("X-System-Warning"):
+            log.warning("%s: KSeF warns: %s", self.context, warning)
         if response.is_error:
             raise RequestRejected.from_response(response)
         return json_of(response)

@@ -9,13 +9,20 @@ from rich.console import Console
 from rich.markup import escape
 
 from ksef_emulator import Emulator, VirtualClock, World, serve
+from kseflow.build import build
 from kseflow.clock import TimeBox
 from kseflow.credentials import Context, TokenCredentials
-from kseflow.load import LoadSummary, load
-from kseflow.report import moment_text, print_status, report_console, requests_text, table
+from kseflow.load import LoadSummary, load, working_folder
+from kseflow.report import (
+    moment_text,
+    print_status,
+    report_console,
+    requests_text,
+    table,
+)
 from kseflow.source import make_clients
 from kseflow.status import TaxpayerStatus, status
-from kseflow.warehouse import Warehouse
+from kseflow.warehouse import Warehouse, load_file
 
 START = datetime(2026, 11, 17, 8, 0, tzinfo=UTC)  # a Tuesday, 9:00 in Warsaw
 HISTORY = timedelta(days=8)
@@ -24,29 +31,27 @@ BETWEEN_LOADS = timedelta(hours=6)
 RATES_SQL = """
 select
     context_id,
-    sum(successful_invoice_count) as accepted,
-    sum(failed_invoice_count) as failed
-from ksef_raw.sessions
+    sum(accepted_count) as accepted,
+    sum(failed_count) as failed,
+    sum(first_pass_count) / sum(first_attempt_count) as first_pass_rate
+from marts.daily_outcomes
 group by 1
 order by 1
 """
 
 REASONS_SQL = """
-select
-    status_code,
-    any_value(status_description) as description,
-    coalesce(any_value(json_extract_string(status_details, '$[0]')), '') as example,
-    count(*) as invoices
-from ksef_raw.failed_invoices
-group by 1
-order by invoices desc, status_code
+select category, normalised_message, sum(failed_count) as failed
+from marts.failure_reasons
+group by 1, 2
+order by failed desc, category, normalised_message
 limit 6
 """
 
 
 def run_demo(folder: Path, seed: int) -> None:
-    """Load an emulated world twice into `folder`/ksef.duckdb and print what is found."""
+    """Load an emulated world twice, publish it as `folder`/ksef.duckdb, print what is found."""
     database = _fresh_database(folder)
+    load_database = load_file(database)
     console = report_console()
     clock = VirtualClock(START)
     world = World(
@@ -61,17 +66,19 @@ def run_demo(folder: Path, seed: int) -> None:
 
         def load_once() -> LoadSummary:
             box = TimeBox(clock)
-            return load(make_clients(base_url, logins, box), database, box)
+            return load(make_clients(base_url, logins, box), load_database, box)
 
         first = load_once()
-        before = _status(database, first.ended_at)
+        before = _status(load_database, first.ended_at)
         _tell(console, "First load", first)
         clock.sleep(BETWEEN_LOADS.total_seconds())
         second = load_once()
-        after = _status(database, second.ended_at)
+        after = _status(load_database, second.ended_at)
         _tell(console, "Second load, incremental", second)
     _print_changes(console, before, after)
     print_status(after, as_json=False, console=console)
+    steps = sum(build(load_database, database).node_counts.values())
+    console.print(f"{steps} models and tests built and passed, published as {database}")
     _print_findings(console, database, {who.context_id: who.name for who in world.taxpayers})
     hours = (clock.now() - START).total_seconds() / 3600
     console.print(f"{hours:.1f} virtual hours have passed. Look around: duckdb {database}")
@@ -80,8 +87,9 @@ def run_demo(folder: Path, seed: int) -> None:
 def _fresh_database(folder: Path) -> Path:
     """Make the folder and remove what an earlier demo left there."""
     database = folder / "ksef.duckdb"
-    database.unlink(missing_ok=True)
-    shutil.rmtree(folder / ".ksef-dlt", ignore_errors=True)
+    for stale in (database, load_file(database)):
+        stale.unlink(missing_ok=True)
+        shutil.rmtree(working_folder(stale), ignore_errors=True)
     return database
 
 
@@ -127,10 +135,11 @@ def _print_findings(console: Console, database: Path, names: dict[str, str]) -> 
         "failed",
         "success rate",
         "failure rate",
+        "first-pass rate",
     )
-    reasons = table("Top failure reasons", "KSeF status, for example", "invoices")
+    reasons = table("Top failure reasons", "reason", "invoices")
     with duckdb.connect(str(database), read_only=True) as connection:
-        for nip, accepted, failed in connection.sql(RATES_SQL).fetchall():
+        for nip, accepted, failed, first_pass_rate in connection.sql(RATES_SQL).fetchall():
             total = accepted + failed
             rates.add_row(
                 f"{names[nip]} ({nip})",
@@ -138,8 +147,9 @@ def _print_findings(console: Console, database: Path, names: dict[str, str]) -> 
                 f"{failed:,}",
                 f"{accepted / total:.1%}",
                 f"{failed / total:.1%}",
+                f"{first_pass_rate:.1%}",
             )
-        for code, description, example, count in connection.sql(REASONS_SQL).fetchall():
-            reasons.add_row(f"{code} {description}\n  [dim]{escape(example)}[/]", f"{count:,}")
+        for category, message, count in connection.sql(REASONS_SQL).fetchall():
+            reasons.add_row(f"[bold]{category}[/] {escape(message)}", f"{count:,}")
     console.print(rates)
     console.print(reasons)

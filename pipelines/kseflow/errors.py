@@ -9,7 +9,8 @@ KsefError
 ├── OutOfTime            the time box ends before KSeF takes the next request
 ├── Throttled            KSeF asked for a long wait: others may go first
 ├── ContractViolation    an answer that the official contract does not allow
-└── WarehouseError       the database is locked, read-only, full or of another environment
+├── WarehouseError       the database is locked, read-only, full or of another environment
+└── BuildFailed          a model or a test of the SQL models failed (in build.py)
 """
 
 from typing import Any

@@ -86,8 +86,13 @@ def pipeline_of(database: Path) -> Pipeline:
         PIPELINE,
         destination=dlt.destinations.duckdb(str(database)),
         dataset_name=DATASET,
-        pipelines_dir=str(database.parent / f".{database.stem}-dlt"),
+        pipelines_dir=str(working_folder(database)),
     )
+
+
+def working_folder(database: Path) -> Path:
+    """Return where dlt keeps what it has extracted and not yet loaded."""
+    return database.parent / f".{database.stem}-dlt"
 
 
 def finish_pending(pipeline: Pipeline) -> None:

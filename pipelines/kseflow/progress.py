@@ -22,12 +22,17 @@ class _Narrator(logging.Handler):
 
 
 @contextmanager
-def narrated(console: Console, *, level: int = logging.INFO) -> Iterator[None]:
-    """Show kseflow's log on `console`: lines from `level` on where it is no terminal."""
+def narrated(
+    console: Console, *, level: int = logging.INFO, what: str = "starting"
+) -> Iterator[None]:
+    """Show kseflow's log on `console`: lines from `level` on where it is no terminal.
+
+    `what` stands beside the spinner until the first line comes.
+    """
     logger = logging.getLogger("kseflow")
     logger.setLevel(min(level, logging.INFO))
     if console.is_terminal:
-        with console.status("starting") as spinner:
+        with console.status(what) as spinner:
             warnings = RichHandler(logging.WARNING, console, show_path=False, show_time=False)
             with _handling(logger, warnings, _Narrator(spinner)):
                 yield

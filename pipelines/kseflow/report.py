@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from kseflow.build import BuildSummary, Published
 from kseflow.load import LoadSummary
 from kseflow.status import TaxpayerStatus, status
 from kseflow.warehouse import Warehouse
@@ -19,11 +20,14 @@ from kseflow.warehouse import Warehouse
 WARSAW = ZoneInfo("Europe/Warsaw")
 
 
-def print_load(summary: LoadSummary, *, as_json: bool, in_progress: str) -> None:
-    """Print what a load did and what is left."""
+def print_load(
+    summary: LoadSummary, built: BuildSummary | None, *, as_json: bool, in_progress: str
+) -> None:
+    """Print what a load did, what is left, and what was built of it, if anything was."""
     states = status(Warehouse.of_file(summary.database), summary.ended_at, in_progress=in_progress)
     if as_json:
-        _print_json(asdict(summary) | {"taxpayers": [state.as_json() for state in states]})
+        taxpayers = [state.as_json() for state in states]
+        _print_json(asdict(summary) | {"taxpayers": taxpayers, "build": built and asdict(built)})
         return
     console = report_console()
     print_status(states, as_json=False, console=console)
@@ -42,14 +46,36 @@ def print_load(summary: LoadSummary, *, as_json: bool, in_progress: str) -> None
                 f"{escape(part['message'])}",
                 soft_wrap=True,
             )
+    if built is not None:
+        print_build(built, as_json=False)
+
+
+def print_build(summary: BuildSummary, *, as_json: bool) -> None:
+    """Print what a build did: how many steps passed, warnings, what was published."""
+    if as_json:
+        _print_json(asdict(summary))
+        return
+    console = report_console()
+    steps = ", ".join(f"{count} {status}" for status, count in sorted(summary.node_counts.items()))
+    console.print(f"Built {summary.database} in {_duration(summary.seconds)}: {steps}")
+    for warning in summary.warnings:
+        console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
+    if summary.published is not None:
+        what = "Published" if summary.is_published else "Nothing changed since it was published"
+        console.print(f"{what}, {moment_text(summary.published.published_at)}")
 
 
 def print_status(
-    states: Sequence[TaxpayerStatus], *, as_json: bool, console: Console | None = None
+    states: Sequence[TaxpayerStatus],
+    *,
+    as_json: bool,
+    published: Published | None = None,
+    console: Console | None = None,
 ) -> None:
-    """Print how complete each taxpayer's copy is."""
+    """Print how complete each taxpayer's copy is, and how old what analysts read is."""
     if as_json:
-        _print_json([state.as_json() for state in states])
+        told = [state.as_json() for state in states]
+        _print_json({"taxpayers": told, "published": published and asdict(published)})
         return
     rows = table(
         "Rows stored (of KSeF's count, where it differs)",
@@ -58,8 +84,8 @@ def print_status(
         "invoices",
         "accepted",
         "failed",
-        "sessions to read",
-        "requests left this hour",
+        "to read",
+        "requests left",
         "newest change",
     )
     for state in states:
@@ -73,7 +99,10 @@ def print_status(
             str(state.remaining_requests.get("sessionInvoiceList", "—")),
             _cursor_text(state),
         )
-    (console or report_console()).print(rows)
+    console = console or report_console()
+    console.print(rows)
+    if published is not None:
+        console.print(f"Published for analysts: {moment_text(published.published_at)}")
 
 
 def moment_text(moment: datetime) -> str:

@@ -21,6 +21,15 @@ from kseflow.worklist import STORED, STORED_SQL, Worklist
 DATASET = "ksef_raw"
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
+
+def load_file(database: Path) -> Path:
+    """Return the load's own file beside the analysts' `database`, which it is published to.
+
+    DuckDB gives a file to one process, so analysts and loads have one each.
+    """
+    return database.with_stem(f"{database.stem}-load")
+
+
 Rows = tuple[list[str], list[tuple[Any, ...]]]  # column names, rows
 
 

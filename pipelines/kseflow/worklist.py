@@ -86,7 +86,10 @@ with compared as (
         on s.context_type = r.context_type
         and s.context_id = r.context_id
         and s.reference_number = r.session_reference_number
-    where s.total_invoice_count + s.failed_invoice_count > 0
+    where
+        s.total_invoice_count + s.failed_invoice_count > 0
+        and ($context_type is null or s.context_type = $context_type)
+        and ($context_id is null or s.context_id = $context_id)
 ),
 
 wanted as (
@@ -190,14 +193,17 @@ class Worklist:
         )
         return int(count)
 
-    def lacking(self, *, in_progress: str = "failed") -> pa.Table:
+    def lacking(self, context: Context | None = None, *, in_progress: str = "failed") -> pa.Table:
         """Return one row per session that lacks something, most valuable first.
 
+        Of one taxpayer, or of all.
         `due_at` is the moment it should be read again: past means now, null means not again.
         """
         parameters = {
             "all_of_open": in_progress == "all",
             "unsettled_reach": UNSETTLED_REACH,
+            "context_type": context and context.type,
+            "context_id": context and context.id,
         }
         return self._db.sql(LACKING_SQL, params=parameters).to_arrow_table()
 
@@ -217,10 +223,8 @@ class Worklist:
         """
         rows = [
             row
-            for row in self.lacking(in_progress=in_progress).to_pylist()
-            if (row["context_type"], row["context_id"]) == (context.type, context.id)
-            and row["due_at"] is not None
-            and row["due_at"] <= now
+            for row in self.lacking(context, in_progress=in_progress).to_pylist()
+            if row["due_at"] is not None and row["due_at"] <= now
         ]
         whole = [_work(row, "invoices") for row in rows if not row["is_failed_only"]]
         is_short = budget is not None and sum(work.page_count for work in whole) > budget

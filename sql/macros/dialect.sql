@@ -1,0 +1,27 @@
+{# Functions whose names differ between warehouses. #}
+
+{# The Europe/Warsaw day of an instant. #}
+{% macro warsaw_day(instant) -%}
+    cast(timezone('Europe/Warsaw', {{ instant }}) as date)
+{%- endmacro %}
+
+{# Seconds between two instants, from whole microseconds. #}
+{% macro seconds_between(earlier, later) -%}
+    (date_diff('microsecond', {{ earlier }}, {{ later }}) / 1000000.0)
+{%- endmacro %}
+
+{% macro json_value(json, path) -%}
+    json_extract_string({{ json }}, '{{ path }}')
+{%- endmacro %}
+
+{% macro json_length(json) -%}
+    coalesce(cast(json_array_length({{ json }}) as integer), 0)
+{%- endmacro %}
+
+{% macro days_from_to(first, last) -%}
+    unnest(generate_series({{ first }}, {{ last }}, interval 1 day))
+{%- endmacro %}
+
+{% macro all_replaced(text, pattern, replacement) -%}
+    regexp_replace({{ text }}, '{{ pattern }}', '{{ replacement }}', 'g')
+{%- endmacro %}

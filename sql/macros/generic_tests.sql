@@ -1,0 +1,21 @@
+{# The columns together are a key. Groups by a hash first: a tenth of the memory of the texts. #}
+{% test unique_combination(model, columns) %}
+with suspects as (
+    select hash({{ columns | join(', ') }}) as key_hash
+    from {{ model }}
+    group by 1
+    having count(*) > 1
+)
+
+select {{ columns | join(', ') }}, count(*) as row_count
+from {{ model }}
+where hash({{ columns | join(', ') }}) in (select key_hash from suspects)
+group by all
+having count(*) > 1
+{% endtest %}
+
+{# A warning, with the rows: KSeF sends something that no column knows. #}
+{% test is_empty(model, column_name) %}
+{{ config(severity='warn') }}
+select * from {{ model }} where {{ column_name }} is not null
+{% endtest %}

@@ -1,0 +1,41 @@
+-- Few messages differ once they are normalised, so each is parsed once and not once per invoice.
+with messages as (
+    select distinct
+        status_code,
+        reason as message
+    from {{ ref('invoices') }}
+    where outcome not in ('accepted', 'pending')
+),
+
+normalised as (
+    select
+        *,
+        coalesce({{ normalised('message') }}, 'KSeF gave no reason') as normalised_message
+    from messages
+),
+
+kinds as (
+    select distinct
+        status_code,
+        normalised_message
+    from normalised
+),
+
+matches as (
+    select
+        kinds.*,
+        coalesce(patterns.category, 'unknown') as category,
+        nullif(regexp_extract(kinds.normalised_message, patterns.pattern, 1), '') as xml_element,
+        patterns.xml_rule
+    from kinds
+    left join {{ ref('failure_patterns') }} as patterns
+        on kinds.status_code = patterns.status_code
+        and regexp_matches(kinds.normalised_message, patterns.pattern)
+    qualify row_number() over (
+        partition by kinds.status_code, kinds.normalised_message order by patterns.priority
+    ) = 1
+)
+
+select *
+from normalised
+inner join matches using (status_code, normalised_message)

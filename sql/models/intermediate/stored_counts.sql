@@ -1,0 +1,9 @@
+select
+    context_type,
+    context_id,
+    session_reference_number,
+    count(*) as stored_count,
+    count(*) filter (where outcome = 'accepted') as stored_accepted_count,
+    count(*) filter (where outcome not in ('accepted', 'pending')) as stored_failed_count
+from {{ ref('invoices') }}
+group by 1, 2, 3

@@ -1,0 +1,20 @@
+{% set shares = {'p50': 0.5, 'p95': 0.95, 'p99': 0.99} %}
+
+select
+    submitted_day as day,
+    session_type,
+    count(*) as accepted_count,
+    {%- for name, share in shares.items() %}
+    percentile_cont({{ share }}) within group (order by seconds_to_acceptance)
+        as {{ name }}_seconds_to_acceptance,
+    {%- endfor %}
+    max(seconds_to_acceptance) as max_seconds_to_acceptance,
+    count(seconds_to_storage) as stored_count,
+    {%- for name, share in shares.items() %}
+    percentile_cont({{ share }}) within group (order by seconds_to_storage)
+        as {{ name }}_seconds_to_storage,
+    {%- endfor %}
+    max(seconds_to_storage) as max_seconds_to_storage
+from {{ ref('invoices') }}
+where outcome = 'accepted'
+group by 1, 2

@@ -1,0 +1,56 @@
+with differences as (
+    {%- for counter in ['invoice', 'accepted', 'failed'] %}
+    {{ 'union all' if not loop.first }}
+    select
+        sessions.*,
+        '{{ "total" if counter == "invoice" else counter }}' as counter,
+        {{ counter }}_count as counted,
+        stored_{{ counter }}_count as stored
+    from {{ ref('sessions') }} as sessions
+    where {{ counter }}_count != stored_{{ counter }}_count
+    {%- endfor %}
+)
+
+select
+    differences.context_type,
+    differences.context_id,
+    differences.session_reference_number,
+    differences.counter,
+    differences.session_type,
+    differences.status_code,
+    differences.outcome as session_outcome,
+    differences.counted as counted_count,
+    differences.stored as stored_count,
+    differences.counted - differences.stored as difference_count,
+    case
+        when reads.error is not null then 'reading_failed'
+        when stored > counted then 'counter_lags'
+        when is_open and counter != 'failed' and coalesce(reads.endpoint, 'failed') = 'failed'
+            then 'session_open'
+        when reads.read_at is null then 'not_read_yet'
+        when reads.session_date_updated < updated_at then 'changed_since_read'
+        when reads.row_count > stored_invoice_count then 'rows_lost'
+        when reads.row_count = 0 and is_failed_as_whole then 'session_failed_as_whole'
+        when reads.endpoint = 'failed' and counter != 'failed' then 'only_failures_read'
+        when counter != 'total' and stored_invoice_count = invoice_count then 'outcome_unsettled'
+        else 'list_lags'
+    end as likely_cause,
+    reads.error as reading_error,
+    differences.updated_at,
+    reads.read_at as last_read_at
+from differences
+left join {{ ref('stg_invoice_reads') }} as reads
+    using (context_type, context_id, session_reference_number)
+
+union all by name
+
+select
+    context_type,
+    context_id,
+    session_reference_number,
+    'total' as counter,
+    'Unknown' as session_type,
+    stored_count,
+    'session_not_listed' as likely_cause
+from {{ ref('stored_counts') }}
+anti join {{ ref('stg_sessions') }} using (context_type, context_id, session_reference_number)

@@ -1,0 +1,21 @@
+{{ config(severity='warn') }}
+
+select
+    'invoice' as what,
+    status_code,
+    any_value(status_description) as status_description,
+    count(*) as row_count
+from {{ ref('submissions') }}
+where status_code not in (select status_code from {{ ref('invoice_statuses') }})
+group by 1, 2
+union all
+select
+    session_type || ' session',
+    status_code,
+    any_value(status_description),
+    count(*)
+from {{ ref('stg_sessions') }}
+where (session_type, status_code) not in (
+    select (session_type, status_code) from {{ ref('session_statuses') }}
+)
+group by 1, 2

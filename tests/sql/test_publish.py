@@ -1,0 +1,138 @@
+"""Analysts read at every moment, and always one state."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import pytest
+from loaded import NOW, loading, make_world
+
+from ksef_emulator import VirtualClock
+from kseflow.build import build, last_published, publish
+from kseflow.errors import WarehouseError
+
+if TYPE_CHECKING:
+    from conftest import Built
+
+READER = Path(__file__).with_name("reader.py")
+LOADS = 20
+
+
+def test_readers_never_fail_and_never_see_a_mixed_state_through_twenty_loads(
+    tmp_path: Path,
+) -> None:
+    database, analysts, stop = (tmp_path / name for name in ("load.duckdb", "ksef.duckdb", "stop"))
+    clock = VirtualClock(NOW)
+    with loading(make_world(days=2, sessions_per_day=6), clock, database) as load_once:
+        load_once()
+        build(database, analysts)
+        readers = [
+            subprocess.Popen(
+                [sys.executable, str(READER), str(analysts), str(stop)],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        try:
+            for _ in range(LOADS):
+                clock.sleep(3600)
+                load_once()
+                assert build(database, analysts).is_published
+        finally:
+            stop.touch()
+            told = [json.loads(reader.communicate(timeout=60)[0]) for reader in readers]
+    for reader in told:
+        assert reader["failures"] == []
+        assert reader["polls"] > 2 * LOADS
+        assert len(reader["runs"]) > LOADS // 2  # it saw most states, each once and in order
+        assert reader["runs"] == sorted(set(reader["runs"]))
+
+
+def test_nothing_is_published_when_nothing_changed(built: "Built", tmp_path: Path) -> None:
+    database, analysts = tmp_path / "load.duckdb", tmp_path / "ksef.duckdb"
+    shutil.copy(built.database, database)
+    first = publish(database, analysts)
+    inode = analysts.stat().st_ino
+    assert publish(database, analysts) == first
+    assert analysts.stat().st_ino == inode
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("insert into ksef_raw._dlt_loads from ksef_raw._dlt_loads limit 1")
+    assert publish(database, analysts).fingerprint != first.fingerprint
+    assert analysts.stat().st_ino != inode
+
+
+def test_the_published_file_tells_when_it_was_made_and_of_what(built: "Built") -> None:
+    published = last_published(built.analysts)
+    assert published is not None
+    assert published == built.summary.published
+    with duckdb.connect(str(built.database), read_only=True) as connection:
+        connection.execute("set timezone = 'UTC'")
+        told = connection.sql("select max(run_id), max(read_at) from ksef_raw.sync_log").fetchall()
+    (run_id, read_at) = told[0]
+    assert published.run_id == run_id
+    assert published.as_of is not None
+    assert published.as_of <= read_at
+
+
+def test_an_analyst_who_keeps_the_file_open_stops_neither_load_nor_publishing(
+    built: "Built", tmp_path: Path
+) -> None:
+    database, analysts = tmp_path / "load.duckdb", tmp_path / "ksef.duckdb"
+    shutil.copy(built.database, database)
+    publish(database, analysts)
+    visitor = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import duckdb, sys; c = duckdb.connect(sys.argv[1]); "
+            "c.execute('create table mine as select 1'); print('open', flush=True); input()",
+            str(analysts),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert visitor.stdout is not None
+        assert visitor.stdout.readline() == "open\n"
+        with duckdb.connect(str(database)) as connection:
+            connection.execute("insert into ksef_raw._dlt_loads from ksef_raw._dlt_loads limit 1")
+        published = publish(database, analysts)
+        assert last_published(analysts) == published
+    finally:
+        visitor.communicate("\n")
+    assert last_published(analysts) == published
+    assert not list(tmp_path.glob("*.wal"))
+
+
+def test_a_file_that_kseflow_did_not_publish_is_never_overwritten(
+    built: "Built", tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious.duckdb"
+    with duckdb.connect(str(precious)) as connection:
+        connection.execute("create table mine as select 1 as i")
+    with pytest.raises(WarehouseError, match="was not published by kseflow"):
+        build(built.database, precious)
+    with pytest.raises(WarehouseError, match="the load's own file"):
+        publish(built.database, built.database)
+
+
+def test_a_publishing_that_breaks_off_leaves_the_last_file_and_no_other(
+    built: "Built", tmp_path: Path
+) -> None:
+    database, analysts = tmp_path / "load.duckdb", tmp_path / "ksef.duckdb"
+    shutil.copy(built.database, database)
+    publish(database, analysts)
+    before = analysts.read_bytes()
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("insert into ksef_raw._dlt_loads from ksef_raw._dlt_loads limit 1")
+        connection.execute("drop table ksef_raw.sync_log")  # a view of staging now fails
+    with pytest.raises(WarehouseError, match="sync_log"):
+        publish(database, analysts)
+    assert analysts.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ksef.duckdb", "load.duckdb"]
