@@ -23,7 +23,7 @@ check: .venv/ready
 
 lock:  ## pin anew what pyproject.toml asks for (needs uv)
 	uv pip compile --quiet --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header \
-	  --no-annotate --no-emit-index-url --no-emit-find-links --extra dev pyproject.toml -o requirements.lock
+	  --no-annotate --extra dev pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf .venv kseflow-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

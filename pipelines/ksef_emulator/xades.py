@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from cryptography import x509
-from lxml import etree  # type: ignore[import-untyped]
+from lxml import etree
 from signxml.exceptions import SignXMLException
 from signxml.verifier import SignatureConfiguration
 from signxml.xades.xades import XAdESVerifier
