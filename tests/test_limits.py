@@ -1,14 +1,14 @@
 """The sliding windows, for any history of requests."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import TUESDAY
 from ksef_emulator import VirtualClock
 from kseflow.limits import WINDOWS_S, SlidingWindows
 
+TUESDAY = datetime(2026, 11, 17, 13, tzinfo=UTC)
 LIMITS = {"sessionList": (5, 10, 60), "other": (10, 30, 120)}
 
 
