@@ -200,7 +200,8 @@ def test_what_cannot_work_is_told_in_one_sentence(shell, variables, arguments, p
 
 def test_a_date_that_is_none_is_a_usage_error(shell):
     refused = shell.run("load", "--environment", "test", "--since", "yesterday")
-    assert refused.returncode in (1, 2)
+    assert refused.returncode == 2
+    assert "write 2026-11-20" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
@@ -230,6 +231,19 @@ def test_a_load_that_builds_publishes_what_analysts_read_at_any_time(shell):
     built = shell.run("build", "--json")
     assert built.returncode == 0, built.stderr
     assert not json.loads(built.stdout)["is_published"]
+
+
+def test_a_database_that_refuses_the_rows_is_told_without_a_traceback(shell):
+    introduction = shell.emulate("--limits", "off", "--speed", "0")
+    shell.log_in(introduction)
+    assert shell.run("load", "--only", "sessions").returncode == 0
+    with duckdb.connect(str(shell.folder / "ksef-load.duckdb")) as connection:
+        connection.execute("alter table ksef_raw.sessions rename to kept")
+        connection.execute("create view ksef_raw.sessions as from ksef_raw.kept")
+    refused = shell.run("load", "--only", "sessions")
+    assert refused.returncode == 1
+    assert "error: ksef-load.duckdb: " in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_building_without_a_load_says_what_to_do(shell):

@@ -109,6 +109,7 @@ def load(
     from kseflow.source import make_clients
     from kseflow.warehouse import load_file
 
+    listed_since = _moment(since)
     with _told_in_plain_english(verbose) as console:
         box = TimeBox(SystemClock(), max_time * 60)
         credentials = configured_credentials()
@@ -124,7 +125,7 @@ def load(
                 clients,
                 load_file(database),
                 box,
-                since=_moment(since),
+                since=listed_since,
                 in_progress=in_progress,
                 only=only or (),
                 lock_wait_s=wait,
@@ -246,6 +247,8 @@ def main() -> None:
 @contextmanager
 def _told_in_plain_english(verbose: bool) -> Iterator[Console]:
     """End on our own errors with one sentence on stderr instead of a traceback."""
+    if not verbose:  # dlt logs what it also raises, and we tell it in one sentence
+        os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
     console = Console(stderr=True)
     try:
         yield console
