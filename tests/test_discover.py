@@ -1,9 +1,12 @@
 """Listing sessions while they change, over many pages, with interruptions."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from ksef_emulator import Fault, VirtualClock
 from kseflow.client import KsefClient
+from kseflow.discover import modified_from
 
 ONE_LIST_A_MINUTE = {"sessionList": {"perSecond": 1, "perMinute": 1, "perHour": 60}}
 
@@ -80,6 +83,17 @@ def test_a_forgotten_continuation_token_does_not_end_the_listing(busy, monkeypat
     busy.load_frozen(only=["sessions"])
     assert forgotten
     assert listed(busy) == truth(busy)
+
+
+def test_the_window_looks_back_behind_the_cursor_and_reaches_open_sessions():
+    cursor = {"cursor": "2026-11-17T12:00:00.000000+00:00"}
+    noon = datetime(2026, 11, 17, 12, tzinfo=UTC)
+    assert modified_from(cursor, None, None) == noon - timedelta(hours=2)
+    assert modified_from(cursor, None, noon - timedelta(hours=9)) == noon - timedelta(hours=9)
+    assert modified_from(cursor, None, noon) == noon - timedelta(hours=2)
+    assert modified_from(cursor, noon - timedelta(days=9), noon) == noon - timedelta(days=9)
+    assert modified_from({}, noon, None) == noon
+    assert modified_from({}, None, None) < noon - timedelta(days=365)
 
 
 def test_counters_that_follow_late_are_seen_by_the_next_load(stage):
