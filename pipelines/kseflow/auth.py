@@ -17,7 +17,6 @@ import orjson
 from kseflow.clock import TimeBox
 from kseflow.credentials import CertificateCredentials, Credentials, TokenCredentials
 from kseflow.errors import (
-    AccessDenied,
     ContractViolation,
     LoginFailed,
     RequestRejected,
@@ -124,7 +123,7 @@ class KsefAuth(httpx.Auth):
             operation = Token.from_json(begun["authenticationToken"])
             yield from self._await_success(begun["referenceNumber"], operation)
             return (yield from self._call("POST", "/auth/token/redeem", operation))
-        except (AccessDenied, RequestRejected) as error:
+        except RequestRejected as error:
             raise LoginFailed(
                 f"KSeF refused the login of {self._credentials.context}: {error}"
             ) from None

@@ -20,7 +20,7 @@ import duckdb
 from kseflow.clock import SystemClock
 from kseflow.errors import KsefError, WarehouseError
 from kseflow.settings import LOCK_WAIT_S
-from kseflow.warehouse import DATASET
+from kseflow.warehouse import DATASET, is_locked
 
 if TYPE_CHECKING:
     from dbt.artifacts.schemas.run import RunResult
@@ -223,7 +223,7 @@ def last_published(analysts_database: Path) -> Published | None:
             f"{analysts_database} was not published by kseflow; choose another file or move it"
         ) from None
     except duckdb.IOException as error:
-        if "lock" in str(error).lower():
+        if is_locked(error):
             return None
         raise WarehouseError(f"{analysts_database} cannot be read: {error}") from None
 

@@ -9,15 +9,13 @@ from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
 
 from kseflow.clock import SystemClock, TimeBox
 from kseflow.errors import ConfigurationError, KsefError
-
-WARSAW = ZoneInfo("Europe/Warsaw")
+from kseflow.settings import WARSAW
 
 app = typer.Typer(
     name="kseflow",

@@ -89,7 +89,7 @@ def _fresh_database(folder: Path) -> Path:
     database = folder / "ksef.duckdb"
     for stale in (database, load_file(database)):
         stale.unlink(missing_ok=True)
-        shutil.rmtree(working_folder(stale), ignore_errors=True)
+    shutil.rmtree(working_folder(load_file(database)), ignore_errors=True)
     return database
 
 

@@ -24,12 +24,11 @@ from kseflow.extraction import Extraction
 from kseflow.settings import LOCK_WAIT_S
 from kseflow.source import resources
 from kseflow.tables import TABLES
-from kseflow.warehouse import DATASET, Warehouse
+from kseflow.warehouse import DATASET, Warehouse, is_locked
 
 log = logging.getLogger(__name__)
 
 PIPELINE = "ksef"
-LOCKED = "could not set lock"  # what DuckDB says
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def _await_writable(database: Path, wait_s: float) -> None:
             duckdb.connect(str(database)).close()
             return
         except duckdb.Error as error:
-            if LOCKED not in str(error).lower() or monotonic() >= deadline:
+            if not is_locked(error) or monotonic() >= deadline:
                 raise warehouse_error(error, database) from error
             SystemClock().sleep(0.5)
 
@@ -165,7 +164,7 @@ def warehouse_error(error: BaseException, database: Path) -> WarehouseError:
     codes = {cause.errno for cause in causes if isinstance(cause, OSError)}
     if errno.ENOSPC in codes or "no space left" in text or "could not write" in text:
         problem = "the disk is full; make room and load again, nothing is lost"
-    elif LOCKED in text:
+    elif any(is_locked(cause) for cause in causes):
         problem = "another program has it open; close it, or wait longer with --wait"
     elif codes & {errno.EACCES, errno.EROFS, errno.EPERM} or "read-only" in text:
         problem = "it cannot be written; check the file's and the folder's permissions"

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -14,10 +13,9 @@ from rich.table import Table
 
 from kseflow.build import BuildSummary, Published
 from kseflow.load import LoadSummary
+from kseflow.settings import WARSAW
 from kseflow.status import TaxpayerStatus, status
 from kseflow.warehouse import Warehouse
-
-WARSAW = ZoneInfo("Europe/Warsaw")
 
 
 def print_load(

@@ -1,6 +1,7 @@
 """Constants, each with its unit and where it comes from."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 # docs: srodowiska.md
 ENVIRONMENTS = {
@@ -8,6 +9,8 @@ ENVIRONMENTS = {
     "demo": "https://api-demo.ksef.mf.gov.pl/v2",
     "test": "https://api-test.ksef.mf.gov.pl/v2",
 }
+
+WARSAW = ZoneInfo("Europe/Warsaw")  # what people are shown, and mean when they name no zone
 
 PAGE_SIZE = 1000  # rows; the contract's maximum, and every page is one request of the budget
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from kseflow.errors import ContractViolation
 
-TEXT, COUNT, TIME, FLAG = pa.string(), pa.int32(), pa.timestamp("us", tz="UTC"), pa.bool_()
+TEXT, COUNT, TIME = pa.string(), pa.int32(), pa.timestamp("us", tz="UTC")
 TEXTS = pa.list_(pa.string())
 
 Row = Mapping[str, Any]

@@ -22,6 +22,14 @@ DATASET = "ksef_raw"
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
+def is_locked(error: BaseException) -> bool:
+    """Tell whether DuckDB refused a file because another process has it open.
+
+    The whole phrase counts: a path may have "lock" in it.
+    """
+    return "could not set lock" in str(error).lower()
+
+
 def load_file(database: Path) -> Path:
     """Return the load's own file beside the analysts' `database`, which it is published to.
 
@@ -69,7 +77,7 @@ class Warehouse:
                 connection = duckdb.connect(str(database), read_only=True)
                 break
             except duckdb.IOException as error:
-                if "could not set lock" not in str(error).lower() or monotonic() > deadline:
+                if not is_locked(error) or monotonic() > deadline:
                     raise WarehouseError(f"{database} cannot be read: {error}") from None
                 SystemClock().sleep(0.2)
         connection.execute("set timezone = 'UTC'")

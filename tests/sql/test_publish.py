@@ -122,6 +122,14 @@ def test_a_file_that_kseflow_did_not_publish_is_never_overwritten(
         publish(built.database, built.database)
 
 
+def test_a_broken_file_is_not_taken_for_a_locked_one_because_of_its_path(tmp_path: Path) -> None:
+    precious = tmp_path / "clockwork" / "ksef.duckdb"
+    precious.parent.mkdir()
+    precious.write_text("not a database" * 1000)
+    with pytest.raises(WarehouseError, match="cannot be read"):
+        last_published(precious)
+
+
 def test_a_publishing_that_breaks_off_leaves_the_last_file_and_no_other(
     built: "Built", tmp_path: Path
 ) -> None:
