@@ -5,14 +5,18 @@
 """
 
 from ksef_emulator.app import Emulator, Quirks
+from ksef_emulator.backlog import Backlog
 from ksef_emulator.clock import RunningClock, VirtualClock
 from ksef_emulator.command import emulate
+from ksef_emulator.export_settings import ExportSettings
 from ksef_emulator.faults import Fault
 from ksef_emulator.server import serve
 from ksef_emulator.world import World
 
 __all__ = [
+    "Backlog",
     "Emulator",
+    "ExportSettings",
     "Fault",
     "Quirks",
     "RunningClock",

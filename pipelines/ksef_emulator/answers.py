@@ -6,6 +6,7 @@ Api errors are raised where they are noticed and written here:
     ├── BadRequest        400, one or more KSeF codes
     ├── Unauthorized      401, always problem+json
     ├── Forbidden         403, always problem+json
+    ├── Gone              410, always problem+json
     └── TooManyRequests   429, with Retry-After
 """
 
@@ -26,6 +27,9 @@ DESCRIPTIONS = {
     21111: "Nieprawidłowe wyzwanie autoryzacyjne.",
     21115: "Nieprawidłowy certyfikat.",
     21173: "Brak sesji o wskazanym numerze referencyjnym.",
+    21175: "Wynik zapytania o podanym identyfikatorze nie istnieje.",
+    21178: "Nie znaleziono UPO dla podanych kryteriów.",
+    21182: "Osiągnięto limit trwających eksportów.",
     21184: "Sesja tymczasowo niedostępna",
     21301: "Brak autoryzacji.",
     21304: "Brak uwierzytelnienia.",
@@ -95,6 +99,12 @@ class Forbidden(ApiError):
         return {"reasonCode": "missing-permissions", "security": security}
 
 
+class Gone(ApiError):
+    status = 410
+    title = "Gone"
+    detail = "Operacja wygasła i nie jest już dostępna."
+
+
 class TooManyRequests(ApiError):
     """A breached limit; `span` is the window's name in Polish."""
 
@@ -128,7 +138,7 @@ def json_answer(
 def error_answer(error: ApiError, *, path: str, at: datetime, as_problem: bool) -> Response:
     """Write a refused request in the format asked for.
 
-    401 and 403 have one format only. Source: every route's 4xx answers
+    401, 403 and 410 have one format only. Source: every route's 4xx answers
     """
     trace_id = digest(path, at, error.args).hex()[:32]
     if isinstance(error, BadRequest) and not as_problem:

@@ -24,16 +24,24 @@ from ksef_emulator.answers import ApiError, Forbidden, Unauthorized, error_answe
 from ksef_emulator.calls import Call, Route
 from ksef_emulator.certificates import CertificateFiles, write_certificate_files
 from ksef_emulator.clock import Clock
+from ksef_emulator.export_settings import ExportSettings
+from ksef_emulator.exports import Exports
 from ksef_emulator.faults import Fault, Schedule, apply
 from ksef_emulator.jwt import Claims, Signer
 from ksef_emulator.keys import PublicKeys
 from ksef_emulator.limits import Limits, Values
 from ksef_emulator.logins import Logins
 from ksef_emulator.routes import ROUTES
+from ksef_emulator.storage import Links
+from ksef_emulator.upo import Receipts
 from ksef_emulator.world import World
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+UNCOUNTED = frozenset({"unlimited", "storage"})
+"""Groups without a limit: the emulator's own routes, and storage links."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +50,17 @@ class Quirks:
 
     `pending_polls` counts the status polls that find a login pending, `short_pages` allows
     short and empty pages before the last one, `inclusive_bounds` tells whether date filters
-    include their ends.
+    include their ends. A page of a session's UPO holds `upo_page_size` documents and exists from
+    `upo_delay_s` after the session has its last status. `storage_refuses_tokens` lets a storage
+    link fail when it is asked with an Authorization header.
     """
 
     pending_polls: int = 1
     short_pages: bool = True
     inclusive_bounds: bool = True
+    upo_page_size: int = 10_000
+    upo_delay_s: float = 0.0
+    storage_refuses_tokens: bool = True
 
 
 class Served(NamedTuple):
@@ -68,6 +81,7 @@ class Served(NamedTuple):
 class Emulator:
     """Answer KSeF's API from a world and a clock; call it as a WSGI application.
 
+    `exports` says how exports behave; they are remembered by the emulator, not by the world.
     `requests` remembers the last 100,000 requests.
     """
 
@@ -78,6 +92,7 @@ class Emulator:
         limits: Literal["production", "off"] | Mapping[str, Values] = "production",
         faults: Iterable[Fault] = (),
         quirks: Quirks = Quirks(),
+        exports: ExportSettings | None = None,
     ) -> None:
         self.world = world
         self.clock = clock
@@ -86,6 +101,9 @@ class Emulator:
         self.keys = PublicKeys(world.since)
         self.logins = Logins(world.seed, world.taxpayers, self.keys)
         self.signer = Signer(world.seed)
+        self.links = Links(world.seed)
+        self.exports = Exports(world, exports or ExportSettings())
+        self.receipts = Receipts(world, quirks.upo_page_size, quirks.upo_delay_s)
         self.requests: deque[Served] = deque(maxlen=100_000)
         self._faults = Schedule(faults)
         self._map = Map([Rule(r.path, endpoint=r, methods=[r.method]) for r in ROUTES])
@@ -145,7 +163,7 @@ class Emulator:
         """Raise Unauthorized, TooManyRequests or Forbidden where the call may not go on."""
         if route.token and call.claims.get("typ") != route.token:
             raise Unauthorized
-        if route.group != "unlimited":
+        if route.group not in UNCOUNTED:
             context_id = "" if route.group == "anonymous" else call.context_id
             self.limits.count(context_id, call.address, route.group, at=call.at)
         if route.permissions and not set(route.permissions).intersection(call.permissions):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 TICKS_PER_S = 10_000_000
@@ -26,12 +27,24 @@ def to_datetime(ticks: int) -> datetime:
 def iso_ticks(ticks: int) -> str:
     """Write a moment as KSeF does: 7 decimals and +00:00."""
     seconds, fraction = divmod(ticks, TICKS_PER_S)
-    return f"{EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{fraction:07d}+00:00"
+    return f"{_iso_second(seconds)}.{fraction:07d}+00:00"
+
+
+def iso_micros(ticks: int) -> str:
+    """Write a moment cut to 6 decimals, as permanentStorageDate in _metadata.json is."""
+    seconds, fraction = divmod(ticks, TICKS_PER_S)
+    return f"{_iso_second(seconds)}.{fraction // 10:06d}+00:00"
 
 
 def iso_seconds(ticks: int) -> str:
     """Write a moment cut to whole seconds, as dateUpdated is."""
-    return f"{EPOCH + timedelta(seconds=ticks // TICKS_PER_S):%Y-%m-%dT%H:%M:%S}+00:00"
+    return f"{_iso_second(ticks // TICKS_PER_S)}+00:00"
+
+
+@lru_cache(1 << 14)
+def _iso_second(seconds: int) -> str:
+    # Invoices of a session share their seconds, and formatting is what costs.
+    return f"{EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}"
 
 
 class Clock(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, time, timedelta
@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from ksef_emulator.app import Emulator
 from ksef_emulator.clock import Clock, RunningClock, VirtualClock
+from ksef_emulator.export_settings import ExportSettings
 from ksef_emulator.server import serve
 from ksef_emulator.world import World
 
@@ -29,20 +30,26 @@ def emulate(
     at: datetime | None = None,
     speed: float = 1.0,
     limits: Literal["production", "off"] = "production",
+    before: Callable[[dict[str, Any]], None] | None = None,
 ) -> None:
     """Print one line of JSON and serve until SIGINT or SIGTERM.
 
     The line has base_url, now, and for each taxpayer the NIP, the KSeF token and the
-    certificate files, which are removed at the end. `at` defaults to now; `speed` is emulated
-    seconds a second, 0 a clock that moves only by POST /emulator/clock.
+    certificate files, which are removed at the end. `before` is given the same before it is
+    printed. `at` defaults to now; `speed` is emulated
+    seconds a second, 0 a clock that moves only by POST /emulator/clock: exports are done at once
+    then.
     """
     start = at or RunningClock().now()
     since = datetime.combine((start - HISTORY).astimezone(UTC), time(), UTC)
     world = World(seed=seed, taxpayers=taxpayers, since=since)
     clock: Clock = RunningClock(start, speed) if speed else VirtualClock(start)
-    app = Emulator(world, clock, limits)
+    exports = ExportSettings(duration_s=None if speed else 0)
+    app = Emulator(world, clock, limits, exports=exports)
     with _stop_signal() as stop, TemporaryDirectory() as folder, serve(app, port) as base_url:
         introduction = _introduction(app, base_url, Path(folder))
+        if before is not None:
+            before(introduction)
         print(json.dumps(introduction, default=str), flush=True)
         stop.wait()
 

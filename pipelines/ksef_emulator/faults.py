@@ -23,6 +23,8 @@ Kind = Literal[
     "429",
     "dropped",
     "truncated",
+    "cut",
+    "altered",
     "slow",
     "21173",
     "21184",
@@ -37,8 +39,10 @@ class Fault:
     """Let requests fail: the `nth` (from 1) whose path matches, and so many `times` on.
 
     `path` is a regular expression searched in the path after the host, such as
-    "/v2/sessions$". `retry_after_s` belongs to "429", `delay_s` to "slow", `field` to
-    "missing-field" and "extra-field", which change each item of a list or the object itself.
+    "/v2/sessions$" or "/storage/". "truncated" ends before the Content-Length it states, "cut"
+    states its own, "altered" has one other byte. `retry_after_s` belongs to "429", `delay_s` to
+    "slow", `field` to "missing-field" and "extra-field", which change each item of a list or the
+    object itself.
     """
 
     kind: Kind
@@ -137,6 +141,19 @@ def _truncated(fault: Fault, response: Response) -> Response:
     return response
 
 
+def _cut(fault: Fault, response: Response) -> Response:
+    body = response.get_data()
+    response.set_data(body[: len(body) // 2])
+    return response
+
+
+def _altered(fault: Fault, response: Response) -> Response:
+    body = bytearray(response.get_data())
+    body[len(body) // 2] ^= 1
+    response.set_data(bytes(body))
+    return response
+
+
 def _missing_field(fault: Fault, response: Response) -> Response:
     return _rewritten(response, lambda item: item.pop(fault.field, None))
 
@@ -157,6 +174,8 @@ def _rewritten(response: Response, change: Callable[[dict[str, Any]], object]) -
 
 _CHANGES = {
     "truncated": _truncated,
+    "cut": _cut,
+    "altered": _altered,
     "missing-field": _missing_field,
     "extra-field": _extra_field,
 }

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import cached_property, lru_cache
 from random import Random
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -33,6 +34,16 @@ REJECTION_CODES = (450, 430, 435, 410, 415, 500, 550)
 REJECTION_WEIGHTS = (78, 6, 5, 5, 2, 1, 3)
 SHOWCASE = (410, 415, 430, 435, 450, 500, 550, 450, 450, 450, 450, 450, 450, 410, 430)
 """Rejections of the weekly showcase session: every code, then every text of the long lists."""
+
+
+@lru_cache(1 << 12)
+def _warsaw_date(hour: int) -> date:
+    return to_datetime(hour * HOUR).astimezone(WARSAW).date()
+
+
+def warsaw_date(ticks: int) -> date:
+    """Return the Polish day of a moment; days begin and end at whole hours of UTC."""
+    return _warsaw_date(ticks // HOUR)
 
 
 @dataclass(frozen=True)
@@ -69,12 +80,13 @@ FATES = (
 SCHEDULED = FATES[2:]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Draft:
     """A session without what it takes from earlier ones; moments are ticks.
 
     `rejections` maps positions among the session's own invoices to status codes; `corrected` is
-    the moment from which those invoices are sent again, None when they never are.
+    the moment from which those invoices are sent again, None when they never are. Invoices are
+    stored in bulk every `bulk` ticks, or with 0 each on its own.
     """
 
     taxpayer: Taxpayer
@@ -90,6 +102,12 @@ class Draft:
     rejections: Mapping[int, int]
     duplicate_count: int
     corrected: int | None
+    bulk: int
+
+    @cached_property
+    def opening(self) -> datetime:
+        """Return when the session was opened, in Polish time."""
+        return to_datetime(self.created).astimezone(WARSAW)
 
     def code_at(self, at: int) -> int:
         """Return the session's status code at a moment after its creation."""
@@ -107,8 +125,10 @@ class DayOfSessions:
     sessions_per_day: int
     largest_session: int
 
-    def drafts(self, seed: int, taxpayer: Taxpayer, day: date) -> list[Draft]:
-        """Draw a taxpayer's sessions of a Warsaw day, in order of creation."""
+    def drafts(
+        self, seed: int, taxpayer: Taxpayer, day: date, *, start: int, bulk: int
+    ) -> list[Draft]:
+        """Draw a taxpayer's sessions of a Warsaw day, in order of creation, none before `start`."""
         rng = seeded_random(seed, taxpayer.context_id, day)
         scheduled = _scheduled(day)
         share = WEEKEND_SHARE if day.weekday() >= 5 else rng.uniform(0.75, 1.25)
@@ -116,9 +136,10 @@ class DayOfSessions:
         fates = scheduled + rng.choices(FATES, [fate.weight for fate in FATES], k=common)
         moments = [(_opening(rng, day), fate) for fate in fates]
         moments.sort(key=lambda moment: moment[0])
-        return [self._draft(rng, taxpayer, created, fate) for created, fate in moments]
+        drafts = [self._draft(rng, taxpayer, created, fate, bulk) for created, fate in moments]
+        return [draft for draft in drafts if draft.created >= start]
 
-    def _draft(self, rng: Random, taxpayer: Taxpayer, created: int, fate: Fate) -> Draft:
+    def _draft(self, rng: Random, taxpayer: Taxpayer, created: int, fate: Fate, bulk: int) -> Draft:
         count = self._own_count(rng, fate)
         closed, settled = _ending(rng, fate, created, count)
         noise = digest(taxpayer.context_id, created, rng.random())
@@ -137,6 +158,7 @@ class DayOfSessions:
             rejections=_rejections(rng, fate, count, taxpayer.rejection_rate),
             duplicate_count=_duplicate_count(rng, fate),
             corrected=_correction(rng, settled),
+            bulk=bulk if fate.session_type == "Batch" else 0,
         )
 
     def _own_count(self, rng: Random, fate: Fate) -> int:
@@ -194,13 +216,20 @@ def _rejections(rng: Random, fate: Fate, count: int, rate: float) -> dict[int, i
         # The session broke half way: what was not finished is cancelled with it.
         return dict.fromkeys(range(count // 2, count), 405)
     if fate.code == 445:
-        rejected = list(range(count))
-    else:
-        expected = count * rate
-        drawn = rng.gauss(expected, math.sqrt(expected)) if count > 30 else _few(rng, count, rate)
-        rejected = rng.sample(range(count), max(0, min(int(drawn), count - 1)))
-    codes = rng.choices(REJECTION_CODES, REJECTION_WEIGHTS, k=len(rejected))
-    return dict(zip(rejected, codes, strict=True))
+        return _with_codes(rng, list(range(count)))
+    return rejected_positions(rng, count, rate)
+
+
+def rejected_positions(rng: Random, count: int, rate: float) -> dict[int, int]:
+    """Draw which of `count` invoices are rejected with which code, but never all of them."""
+    expected = count * rate
+    drawn = rng.gauss(expected, math.sqrt(expected)) if count > 30 else _few(rng, count, rate)
+    return _with_codes(rng, rng.sample(range(count), max(0, min(int(drawn), count - 1))))
+
+
+def _with_codes(rng: Random, positions: list[int]) -> dict[int, int]:
+    codes = rng.choices(REJECTION_CODES, REJECTION_WEIGHTS, k=len(positions))
+    return dict(zip(positions, codes, strict=True))
 
 
 def _few(rng: Random, count: int, rate: float) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import date
-from functools import cache
-from hashlib import blake2b
+from functools import cache, lru_cache
+from hashlib import blake2b, sha256
 from random import Random
 
 NIP_WEIGHTS = (6, 5, 7, 2, 3, 4, 5, 6, 7)
@@ -13,6 +14,11 @@ NIP_WEIGHTS = (6, 5, 7, 2, 3, 4, 5, 6, 7)
 def digest(*parts: object) -> bytes:
     """Hash the parts to 64 bytes: randomness that needs no order."""
     return blake2b("/".join(map(str, parts)).encode()).digest()
+
+
+def sha256_base64(content: bytes) -> str:
+    """Compute a SHA-256 as KSeF shows it."""
+    return b64encode(sha256(content).digest()).decode()
 
 
 def seeded_random(*parts: object) -> Random:
@@ -42,16 +48,21 @@ def crc8(text: str) -> int:
     return remainder
 
 
+@lru_cache(1 << 10)
+def _compact(day: date) -> str:
+    return f"{day:%Y%m%d}"
+
+
 def reference_number(day: date, kind: str, noise: bytes) -> str:
-    """Write a 36-character reference number; kind is SO, SB, EE, EU, AU, CR or EC."""
+    """Write a 36-character reference number; kind is SO, SB, EE, EH, EU, AU, CR or EC."""
     text = noise[:10].hex().upper()
-    body = f"{day:%Y%m%d}-{kind}-{text[:10]}-{text[10:]}"
+    body = f"{_compact(day)}-{kind}-{text[:10]}-{text[10:]}"
     return f"{body}-{crc8(body):02X}"
 
 
 def ksef_number(nip: str, day: date, noise: bytes) -> str:
     """Write the 35-character number of an accepted invoice, check value included."""
-    body = f"{nip}-{day:%Y%m%d}-{noise[:6].hex().upper()}"
+    body = f"{nip}-{_compact(day)}-{noise[:6].hex().upper()}"
     return f"{body}-{crc8(body):02X}"
 
 

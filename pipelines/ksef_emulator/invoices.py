@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
-from ksef_emulator.clock import TICKS_PER_S, iso_ticks, to_datetime
-from ksef_emulator.history import HOUR, WARSAW, Draft
-from ksef_emulator.identifiers import digest, ksef_number, reference_number
+from ksef_emulator import documents
+from ksef_emulator.clock import TICKS_PER_S, iso_micros, iso_ticks
+from ksef_emulator.history import HOUR, Draft, warsaw_date
+from ksef_emulator.identifiers import digest, ksef_number, reference_number, sha256_base64
+from ksef_emulator.taxpayers import Taxpayer
 from ksef_emulator.texts import INVOICE_DESCRIPTIONS, duplicate_details, rejection_details
 
 Row = dict[str, Any]
@@ -25,19 +27,30 @@ NUMBERED_WHEN_REJECTED = frozenset({410, 415})
 """Codes given after the XML was read, so that the invoice number is known."""
 
 MODE_UNKNOWN = frozenset({405, 430, 435, 440})
+EARLIEST_STORAGE = 15 * TICKS_PER_S
+"""permanentStorageDate lies at most this long before the decision (#445, #459)."""
+
+BULK_PHASE = 2_718_281
+"""Bulks are stored at an odd fraction of a second, as any moment at KSeF."""
+
 RESENT_UNCHANGED = frozenset({405, 500, 550})
 """Codes that are not the sender's fault: the same file is sent again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """One invoice of a session with its whole life; moments are ticks."""
+    """One invoice of a session with its whole life; moments are ticks.
+
+    Seller, `content`, number and issue date make the file that was sent.
+    """
 
     ordinal_number: int
     reference_number: str
+    seller: Taxpayer
+    content: bytes
     invoice_number: str
+    issued: date
     file_name: str | None
-    invoice_hash: str
     ksef_number: str
     mode: str
     received: int
@@ -51,6 +64,14 @@ class Invoice:
     @property
     def acquired(self) -> int:
         return self.decided - (self.decided - self.processing) // 8
+
+    @property
+    def invoice_hash(self) -> str:
+        return sha256_base64(self.xml())
+
+    def xml(self) -> bytes:
+        """Write the file that was sent, an FA(3) document."""
+        return documents.xml(self.seller, self.content, self.invoice_number, self.issued)
 
     def code_at(self, at: int) -> int:
         if at >= self.decided:
@@ -79,6 +100,28 @@ class Invoice:
         row["status"] = self._status(code)
         return row
 
+    def metadata(self) -> Row:
+        """Write the accepted invoice as in _metadata.json; nullable fields may be left out."""
+        invoice_hash = self.invoice_hash
+        row: Row = {
+            "ksefNumber": self.ksef_number,
+            "invoiceNumber": self.invoice_number,
+            "issueDate": self.issued.isoformat(),
+            "invoicingDate": iso_ticks(self.received),
+            "acquisitionDate": iso_ticks(self.acquired),
+            "permanentStorageDate": iso_micros(self.stored),
+            **documents.metadata(self.seller, self.content),
+            "invoicingMode": self.mode,
+            # Only batch sessions may carry attachments.
+            "hasAttachment": self.file_name is not None and self.content[11] < 5,
+            "invoiceHash": invoice_hash,
+        }
+        if row["invoiceType"] == "Kor":
+            # The invoice put right is older than the world, so only its hash is known.
+            corrected = digest("corrected by", self.invoice_number, invoice_hash)[:32]
+            row["hashOfCorrectedInvoice"] = b64encode(corrected).decode()
+        return row
+
     def _status(self, code: int) -> Row:
         status: Row = {"code": code, "description": INVOICE_DESCRIPTIONS[code]}
         if code == self.code and self.details:
@@ -102,16 +145,19 @@ def own_invoice(draft: Draft, position: int) -> Invoice:
     batch = draft.session_type == "Batch"
     return Invoice(
         ordinal_number=position + 1,
-        reference_number=reference_number(to_datetime(received).date(), "EE", noise),
+        reference_number=reference_number(warsaw_date(received), "EE", noise),
+        seller=draft.taxpayer,
+        content=noise[32:],
         invoice_number=number,
+        # Most are sent on the day of issue, the others up to three days later.
+        issued=draft.opening.date() - timedelta(days=max(0, noise[26] % 16 - 12)),
         file_name=f"{number.replace('/', '_')}.xml" if batch else None,
-        invoice_hash=b64encode(noise[32:]).decode(),
-        ksef_number=ksef_number(nip, to_datetime(decided).astimezone(WARSAW).date(), noise[10:]),
+        ksef_number=ksef_number(nip, warsaw_date(decided), noise[10:]),
         mode="Offline" if noise[16] < 13 else "Online",
         received=received,
         processing=processing,
         decided=decided,
-        stored=_stored(decided, noise),
+        stored=_stored(draft, decided, noise),
         code=code,
         details=tuple(rejection_details(code, position * 7 + noise[17], nip)),
     )
@@ -121,15 +167,11 @@ def resent_invoice(draft: Draft, ordinal_number: int, source: Draft, position: i
     """Send an invoice rejected in an earlier session again, put right, and accept it."""
     before = own_invoice(source, position)
     after = _copy(draft, ordinal_number, before)
-    noise = digest(before.reference_number, "corrected")
-    unchanged = before.code in RESENT_UNCHANGED
-    corrected_hash = b64encode(noise[:32]).decode()
-    return replace(
-        after,
-        code=200,
-        details=(),
-        invoice_hash=before.invoice_hash if unchanged else corrected_hash,
-    )
+    content = before.content
+    if before.code not in RESENT_UNCHANGED:
+        noise = digest(before.reference_number, "corrected")
+        content = content[: documents.CORRECTED] + noise[: 32 - documents.CORRECTED]
+    return replace(after, code=200, details=(), content=content)
 
 
 def duplicate_invoice(draft: Draft, ordinal_number: int, source: Draft, position: int) -> Invoice:
@@ -151,17 +193,16 @@ def _copy(draft: Draft, ordinal_number: int, before: Invoice) -> Invoice:
     order = 1 - 0.1 * draft.own_count / ordinal_number
     received, processing, decided = _moments(draft, order, noise)
     batch = draft.session_type == "Batch"
-    day = to_datetime(decided).astimezone(WARSAW).date()
     return replace(
         before,
         ordinal_number=ordinal_number,
-        reference_number=reference_number(to_datetime(received).date(), "EE", noise),
+        reference_number=reference_number(warsaw_date(received), "EE", noise),
         file_name=f"{before.invoice_number.replace('/', '_')}.xml" if batch else None,
-        ksef_number=ksef_number(draft.taxpayer.context_id, day, noise[10:]),
+        ksef_number=ksef_number(draft.taxpayer.context_id, warsaw_date(decided), noise[10:]),
         received=received,
         processing=processing,
         decided=decided,
-        stored=_stored(decided, noise),
+        stored=_stored(draft, decided, noise),
     )
 
 
@@ -188,18 +229,22 @@ def _moments(draft: Draft, order: float, noise: bytes) -> tuple[int, int, int]:
     return received, received + (decided - received) // 3 + 1, decided
 
 
-def _stored(decided: int, noise: bytes) -> int:
+def _stored(draft: Draft, decided: int, noise: bytes) -> int:
     """Draw permanentStorageDate: soon after the decision, rarely hours later or a bit earlier."""
     chance = int.from_bytes(noise[22:25], "big") / 0x1000000
     if noise[25] < 6:
-        return decided - int(15 * chance * TICKS_PER_S)
-    if noise[25] == 255:
-        return decided + int((1 + 5 * chance) * HOUR)
-    return decided + int((1 + 89 * chance) * TICKS_PER_S)
+        stored = decided - int(EARLIEST_STORAGE * chance)
+    elif noise[25] == 255:
+        stored = decided + int((1 + 5 * chance) * HOUR)
+    else:
+        stored = decided + int((1 + 89 * chance) * TICKS_PER_S)
+    if draft.bulk:
+        stored += (BULK_PHASE - stored) % draft.bulk
+    return stored
 
 
 def _invoice_number(draft: Draft, position: int) -> str:
-    created = to_datetime(draft.created).astimezone(WARSAW)
+    created = draft.opening
     since_midnight = created - created.replace(hour=0, minute=0, second=0, microsecond=0)
     serial = f"{since_midnight // timedelta(seconds=1):05d}{position + 1:04d}"
     if draft.taxpayer.style == 0:

@@ -89,13 +89,15 @@ class PublicKeys:
             self._generation += 1
             self._published = []
 
-    def decrypt(self, encrypted: bytes, public_key_id: str | None, *, at: datetime) -> bytes:
-        """Decrypt what was encrypted for the token usage.
+    def decrypt(
+        self, encrypted: bytes, public_key_id: str | None, *, at: datetime, usage: str = TOKEN_USAGE
+    ) -> bytes:
+        """Decrypt what was encrypted for a usage.
 
         Without an id every valid key is tried. Raises BadRequest 21470 for an unknown, expired
         or withdrawn id, ValueError when nothing fits.
         """
-        keys = [k for k in self.published() if k.usage == TOKEN_USAGE and k.valid_at(at)]
+        keys = [k for k in self.published() if k.usage == usage and k.valid_at(at)]
         if public_key_id is not None:
             keys = [key for key in keys if key.public_key_id == public_key_id]
             if not keys:

@@ -17,6 +17,12 @@ from ksef_emulator.history import WARSAW
 SESSION_TYPES = ("Online", "Batch")
 STATUSES = ("InProgress", "Succeeded", "Failed", "Cancelled")
 
+NIP = r"[1-9]((\d[1-9])|([1-9]\d))\d{7}"
+KSEF_NUMBER = (
+    rf"{NIP}-(20[2-9]\d|2[1-9]\d\d|[3-9]\d{{3}})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"
+    r"-[0-9A-F]{6}-?[0-9A-F]{6}-[0-9A-F]{2}"
+)
+
 _DATE_TIME = re.compile(
     r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,7}))?(Z|[+-]\d\d:\d\d)?", re.ASCII
 )
@@ -53,24 +59,38 @@ def moment(query: Query, name: str) -> int | None:
     value = query.get(name)
     if value is None:
         return None
-    field = name[0].upper() + name[1:]
-    match = _DATE_TIME.fullmatch(value)
-    if not match:
-        raise _not_valid(value, field)
-    seconds, fraction, offset = match.groups()
     try:
-        parsed = datetime.fromisoformat(seconds + (offset or ""))
-        if parsed.tzinfo is None:
-            parsed = parsed.replace(tzinfo=WARSAW)
+        return read_moment(value)
+    except ValueError:
+        raise _not_valid(value, name[0].upper() + name[1:]) from None
+
+
+def read_moment(text: str) -> int:
+    """Read an ISO 8601 date in ticks, Polish time where it has no offset. Raises ValueError."""
+    match = _DATE_TIME.fullmatch(text)
+    if not match:
+        raise ValueError(text)
+    seconds, fraction, offset = match.groups()
+    parsed = datetime.fromisoformat(seconds + (offset or ""))
+    if parsed.tzinfo is None:
+        parsed = parsed.replace(tzinfo=WARSAW)
+    try:
         return to_ticks(parsed) + int((fraction or "0").ljust(7, "0"))
-    except (ValueError, OverflowError):
-        raise _not_valid(value, field) from None
+    except OverflowError:
+        raise ValueError(text) from None
 
 
 def reference(value: str, name: str = "referenceNumber") -> str:
     """Check the form of a reference number."""
     if len(value) != 36:
         raise BadRequest(21405, f"'{name}' is not in the correct format.")
+    return value
+
+
+def ksef_number(value: str) -> str:
+    """Check the form of a KSeF number."""
+    if not re.fullmatch(KSEF_NUMBER, value, re.ASCII):
+        raise BadRequest(21405, "'ksefNumber' is not in the correct format.")
     return value
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from werkzeug.wrappers import Response
 
-from ksef_emulator import auth, control, rate_limits, sessions
+from ksef_emulator import auth, control, exports, rate_limits, sessions, storage
 from ksef_emulator.answers import json_answer
 from ksef_emulator.calls import Call, Route
 from ksef_emulator.jwt import ACCESS, OPERATION, REFRESH
 
 SESSION_LIST_RIGHTS = ("InvoiceWrite", "Introspection", "EnforcementOperations")
+EXPORT_RIGHTS = ("InvoiceRead",)
 SESSION_RIGHTS = ("InvoiceWrite", "Introspection", "PefInvoiceWrite", "EnforcementOperations")
 
 
@@ -71,6 +72,40 @@ ROUTES = (
         ACCESS,
         SESSION_RIGHTS,
     ),
+    Route(
+        "GET",
+        "/v2/sessions/<reference>/invoices/<invoice_reference>/upo",
+        sessions.invoice_upo,
+        "sessionMisc",
+        ACCESS,
+        SESSION_RIGHTS,
+    ),
+    Route(
+        "GET",
+        "/v2/sessions/<reference>/invoices/ksef/<ksef_number>/upo",
+        sessions.invoice_upo_by_ksef_number,
+        "sessionMisc",
+        ACCESS,
+        SESSION_RIGHTS,
+    ),
+    Route(
+        "GET",
+        "/v2/sessions/<reference>/upo/<upo_reference>",
+        sessions.session_upo,
+        "sessionMisc",
+        ACCESS,
+        SESSION_RIGHTS,
+    ),
+    Route("POST", "/v2/invoices/exports", exports.start, "invoiceExport", ACCESS, EXPORT_RIGHTS),
+    Route(
+        "GET",
+        "/v2/invoices/exports/<reference>",
+        exports.show,
+        "invoiceExportStatus",
+        ACCESS,
+        EXPORT_RIGHTS,
+    ),
+    Route("GET", "/storage/01/<path:path>", storage.download, "storage"),
     Route("GET", "/emulator", control.show, "unlimited"),
     Route("POST", "/emulator/clock", control.advance, "unlimited"),
 )

@@ -26,6 +26,9 @@ from ksef_emulator.texts import SESSION_DESCRIPTIONS
 LONGEST_STORAGE = 7 * HOUR
 """Permanent storage of every invoice is done this long after the session is settled."""
 
+LONGEST_LIFE = 36 * HOUR
+"""No session changes later than this after its creation, permanent storage included."""
+
 
 class Copy(NamedTuple):
     """An invoice taken from a session: the one at `position` among its own."""
@@ -78,18 +81,23 @@ class Session:
 
     def invoices(self) -> Iterator[Invoice]:
         """Yield all invoices the session will ever hold, by ordinal number."""
+        for ordinal_number in range(1, self.last_counters.total + 1):
+            yield self.invoice(ordinal_number)
+
+    def invoice(self, ordinal_number: int) -> Invoice:
+        """Build one invoice of the session; the first has ordinal number 1."""
         draft = self.draft
-        for position in range(draft.own_count):
-            yield own_invoice(draft, position)
-        for ordinal_number, copy in enumerate(self.copies, start=draft.own_count + 1):
-            build = resent_invoice if copy.kind == "resent" else duplicate_invoice
-            yield build(draft, ordinal_number, copy.source, copy.position)
+        if ordinal_number <= draft.own_count:
+            return own_invoice(draft, ordinal_number - 1)
+        copy = self.copies[ordinal_number - draft.own_count - 1]
+        build = resent_invoice if copy.kind == "resent" else duplicate_invoice
+        return build(draft, ordinal_number, copy.source, copy.position)
 
     def counters_at(self, at: int) -> Counters:
         """Count the invoices KSeF reports at a moment; in process counts in the total only."""
         seen = at - self.counters_lag
         if seen >= self.draft.settled:
-            return self._last_counters
+            return self.last_counters
         pulse = self._pulse
         return Counters(
             *(bisect_right(m, seen) for m in (pulse.received, pulse.accepted, pulse.rejected))
@@ -135,7 +143,8 @@ class Session:
         }
 
     @cached_property
-    def _last_counters(self) -> Counters:
+    def last_counters(self) -> Counters:
+        """Count the invoices once the session has its last status."""
         duplicates = sum(copy.kind == "duplicate" for copy in self.copies)
         total = self.draft.own_count + len(self.copies)
         failed = len(self.draft.rejections) + duplicates

@@ -6,19 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
-from urllib.parse import quote
 
 from werkzeug.wrappers import Response
 
-from ksef_emulator import parameters
+from ksef_emulator import parameters, upo
 from ksef_emulator.answers import BadRequest, json_answer
 from ksef_emulator.calls import Call
-from ksef_emulator.clock import iso_seconds, to_datetime, to_ticks
-from ksef_emulator.identifiers import digest, reference_number
+from ksef_emulator.clock import iso_seconds, to_ticks
+from ksef_emulator.identifiers import sha256_base64
 from ksef_emulator.invoices import Invoice, Row
 from ksef_emulator.paging import Pages
-from ksef_emulator.session import Session
-from ksef_emulator.world import LONGEST_LIFE
+from ksef_emulator.session import LONGEST_LIFE, Session
 
 SEES_ALL = frozenset({"Introspection", "EnforcementOperations"})
 LINK_LIFETIME = timedelta(days=3)
@@ -98,8 +96,9 @@ def show_session(call: Call, reference: str) -> Response:
         "failedInvoiceCount": row.pop("failedInvoiceCount"),
     }
     del row["referenceNumber"]
-    if row["status"]["code"] == 200:
-        row["upo"] = {"pages": [_upo_page(call, session)]}
+    pages = call.emulator.receipts.page_references(session, now)
+    if pages:
+        row["upo"] = {"pages": [_upo_page(call, session, page) for page in pages]}
     return json_answer({**row, **{name: count for name, count in counters.items() if count}})
 
 
@@ -124,9 +123,56 @@ def show_invoice(call: Call, reference: str, invoice_reference: str) -> Response
     for invoice in call.emulator.world.received_invoices(session, to_ticks(call.at)):
         if invoice.reference_number == invoice_reference:
             return json_answer(_invoice_row(call, session, invoice))
+    raise _no_invoice(invoice_reference)
+
+
+def session_upo(call: Call, reference: str, upo_reference: str) -> Response:
+    """Answer GET /sessions/{referenceNumber}/upo/{upoReferenceNumber}."""
+    session = _session(call, reference)
+    parameters.reference(upo_reference, "upoReferenceNumber")
+    page = call.emulator.receipts.session_page(session, upo_reference, to_ticks(call.at))
+    if page is None:
+        raise BadRequest(
+            21178,
+            f"UPO o numerze referencyjnym {upo_reference} dla sesji {reference}"
+            " nie zostało znalezione.",
+        )
+    return _receipt(page)
+
+
+def invoice_upo(call: Call, reference: str, invoice_reference: str) -> Response:
+    """Answer GET /sessions/{referenceNumber}/invoices/{invoiceReferenceNumber}/upo."""
+    session = _session(call, reference, code=21405)
+    parameters.reference(invoice_reference, "invoiceReferenceNumber")
+    now = to_ticks(call.at)
+    for invoice in call.emulator.world.received_invoices(session, now):
+        if invoice.reference_number == invoice_reference and invoice.code_at(now) == 200:
+            return _receipt(upo.invoice_receipt(session, invoice))
+    raise _no_invoice(invoice_reference)
+
+
+def invoice_upo_by_ksef_number(call: Call, reference: str, ksef_number: str) -> Response:
+    """Answer GET /sessions/{referenceNumber}/invoices/ksef/{ksefNumber}/upo."""
+    parameters.ksef_number(ksef_number)
+    session = _session(call, reference, code=21178)
+    now = to_ticks(call.at)
+    for invoice in call.emulator.world.received_invoices(session, now):
+        if invoice.ksef_number == ksef_number and invoice.code_at(now) == 200:
+            return _receipt(upo.invoice_receipt(session, invoice))
     raise BadRequest(
-        21405, f"Faktura o numerze referencyjnym {invoice_reference} nie została znaleziona."
+        21178,
+        f"UPO o numerze KSeF {ksef_number} i numerze referencyjnym sesji {reference}"
+        " nie zostało znalezione.",
     )
+
+
+def _no_invoice(reference: str) -> BadRequest:
+    return BadRequest(21405, f"Faktura o numerze referencyjnym {reference} nie została znaleziona.")
+
+
+def _receipt(document: bytes) -> Response:
+    headers = {"x-ms-meta-hash": sha256_base64(document)}
+    return Response(document, headers=headers, content_type="application/xml")
 
 
 def _filter(call: Call) -> SessionFilter:
@@ -182,19 +228,18 @@ def _page(call: Call, name: str, found: Sequence[Item], row: Callable[[Item], Ro
 def _invoice_row(call: Call, session: Session, invoice: Invoice) -> Row:
     row = invoice.row(to_ticks(call.at))
     if row["status"]["code"] == 200:
-        folder = f"{session.draft.reference_number}/invoice-upo"
+        folder = f"{session.draft.reference_number.lower()}/invoice-upo"
         url, expires = _signed_url(call, f"{folder}/upo_{invoice.ksef_number}.xml")
         row["upoDownloadUrl"] = url
         row["upoDownloadUrlExpirationDate"] = expires
     return row
 
 
-def _upo_page(call: Call, session: Session) -> Row:
-    reference = session.draft.reference_number
-    day = to_datetime(session.draft.settled).date()
-    url, expires = _signed_url(call, f"{reference}/session-upo/upo_00.xml")
+def _upo_page(call: Call, session: Session, upo_reference: str) -> Row:
+    folder = f"{session.draft.reference_number.lower()}/session-upo"
+    url, expires = _signed_url(call, f"{folder}/upo_{upo_reference}.xml")
     return {
-        "referenceNumber": reference_number(day, "EU", digest(reference, "upo")),
+        "referenceNumber": upo_reference,
         "downloadUrl": url,
         "downloadUrlExpirationDate": expires,
     }
@@ -202,9 +247,7 @@ def _upo_page(call: Call, session: Session) -> Row:
 
 def _signed_url(call: Call, path: str) -> tuple[str, str]:
     """Sign a storage link anew; it says until when it holds and needs no token."""
-    expires = iso_seconds(to_ticks(call.at + LINK_LIFETIME))
-    until = quote(expires.replace("+00:00", "Z"), safe="")
-    signature = digest("storage", path, call.at).hex()
+    until = call.at + LINK_LIFETIME
     root = call.request.host_url.rstrip("/")
-    query = f"sv=2025-01-05&se={until}&sr=b&sp=r&sig={signature}"
-    return f"{root}/storage/01/{path}?{query}", expires
+    url = call.emulator.links.sign(root, path, call.context_id, until)
+    return url, iso_seconds(to_ticks(until))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
+from typing import NamedTuple
 
 from ksef_emulator.identifiers import digest, nip, reference_number
 
@@ -17,6 +19,14 @@ NAMES = (
     "Stolarnia Dąb i Jesion s.c.",
     "Energia Północ S.A.",
 )
+
+
+class Party(NamedTuple):
+    """Somebody named on an invoice; `kind` is Nip, VatUe, Other or None, without a value."""
+
+    kind: str
+    value: str | None
+    name: str
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,7 @@ class Taxpayer:
 
     The tokens are strings as a taxpayer would paste them into a configuration. Access rights:
     `token` Introspection and InvoiceRead, `write_only_token` InvoiceWrite of the writer,
-    `read_only_token` InvoiceRead alone.
+    `read_only_token` InvoiceRead alone. `partners` are other taxpayers named on the invoices.
     """
 
     context_id: str
@@ -45,6 +55,7 @@ class Taxpayer:
     rejection_rate: float
     tokens: tuple[KsefToken, ...]
     context_type: str = "Nip"
+    partners: tuple[Party, ...] = ()
 
     @property
     def token(self) -> str:
@@ -68,7 +79,7 @@ class Taxpayer:
 
 
 def taxpayer(seed: int, number: int) -> Taxpayer:
-    """Derive one taxpayer of the world with this seed."""
+    """Derive one taxpayer of the world with this seed, still without partners."""
     noise = digest(seed, "taxpayer", number)
     owner, writer = nip(seed, number, "owner"), nip(seed, number, "writer")
     rights = (
@@ -86,6 +97,21 @@ def taxpayer(seed: int, number: int) -> Taxpayer:
         f" {number // len(NAMES) + 1}" if number >= len(NAMES) else ""
     )
     return Taxpayer(owner, name, writer, noise[0] % 3, 0.02 + noise[1] / 255 * 0.05, tokens)
+
+
+def circle(seed: int, count: int) -> tuple[Taxpayer, ...]:
+    """Derive taxpayers that each trade with the next two of them."""
+    alone = [taxpayer(seed, number) for number in range(count)]
+    neighbours = ({(n + step) % count for step in (1, 2)} - {n} for n in range(count))
+    return tuple(
+        with_partners(who, [alone[n] for n in sorted(near)])
+        for who, near in zip(alone, neighbours, strict=True)
+    )
+
+
+def with_partners(who: Taxpayer, others: Sequence[Taxpayer]) -> Taxpayer:
+    partners = tuple(Party("Nip", other.context_id, other.name) for other in others)
+    return replace(who, partners=partners)
 
 
 def _token_value(owner: str, *parts: object) -> str:

@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
-from ksef_emulator.clock import TICKS_PER_S, to_datetime, to_ticks
-from ksef_emulator.history import HOUR, WARSAW, DayOfSessions, Draft
+from ksef_emulator.backlog import Backlog
+from ksef_emulator.clock import TICKS_PER_S, to_ticks
+from ksef_emulator.history import WARSAW, DayOfSessions, Draft, warsaw_date
 from ksef_emulator.identifiers import seeded_random
 from ksef_emulator.invoices import Invoice, Row
+from ksef_emulator.repository import Repository, SubjectType
 from ksef_emulator.session import Copy, Session
-from ksef_emulator.taxpayers import Taxpayer, taxpayer
-
-LONGEST_LIFE = 36 * HOUR
-"""No session changes later than this after its creation, permanent storage included."""
+from ksef_emulator.taxpayers import circle, taxpayer, with_partners
 
 LONGEST_CORRECTION_DAYS = 5
 
@@ -25,7 +24,12 @@ class World:
 
     `since` is the start of history. KSeF's counters follow up to `lag_s` late, its lists of
     failed invoices up to twenty times that; 0 turns both off. `storage_updates` says
-    whether filling permanentStorageDate moves dateUpdated, which KSeF leaves open.
+    whether filling permanentStorageDate moves dateUpdated, which KSeF leaves open. Invoices of
+    batch sessions are stored in bulk every `bulk_storage_s` (0 to 3,600) seconds, so that many
+    share one permanentStorageDate; 0 stores each on its own. A `backlog` takes the place of
+    ordinary days.
+
+    Taxpayers trade with each other, and one seller outside, without a login, with them all.
     """
 
     def __init__(
@@ -38,16 +42,21 @@ class World:
         largest_session: int = 10_000,
         lag_s: float = 3.0,
         storage_updates: bool = False,
+        bulk_storage_s: float = 10.0,
+        backlog: Backlog | None = None,
     ) -> None:
         self.seed = seed
         self.since = since
         self.lag_s = lag_s
         self.storage_updates = storage_updates
-        self.taxpayers: tuple[Taxpayer, ...] = tuple(taxpayer(seed, n) for n in range(taxpayers))
-        self._by_context = {who.context_id: who for who in self.taxpayers}
-        self._size = DayOfSessions(sessions_per_day, largest_session)
+        self.taxpayers = circle(seed, taxpayers)
+        outside = () if backlog else (with_partners(taxpayer(seed, -1), self.taxpayers),)
+        self._by_context = {who.context_id: who for who in (*self.taxpayers, *outside)}
+        self._size = backlog or DayOfSessions(sessions_per_day, largest_session)
+        self._bulk = int(bulk_storage_s * TICKS_PER_S)
         self._drafts: dict[tuple[str, date], list[Draft]] = {}
         self._days: dict[tuple[str, date], dict[str, Session]] = {}
+        self.repository = Repository(list(self._by_context.values()), since, self.sessions_of)
         self._invoices: Callable[[Session], tuple[Invoice, ...]] = lru_cache(64)(
             lambda session: tuple(session.invoices())
         )
@@ -75,6 +84,13 @@ class World:
         session = self.session(context_id, session_reference, now)
         return [invoice.row(now) for invoice in self.rejected_invoices(session, now)]
 
+    def exported(self, context_id: str, subject_type: SubjectType, at: datetime) -> list[Row]:
+        """List the metadata of all invoices permanently stored by a moment, oldest first."""
+        places = self.repository.places(
+            context_id, subject_type, "PermanentStorage", to_ticks(self.since), to_ticks(at)
+        )
+        return [place.invoice().metadata() for place in places]
+
     def session(self, context_id: str, reference: str, at: int) -> Session:
         """Find a session of a context. Raises KeyError if there is none (yet) at that moment."""
         try:
@@ -82,7 +98,7 @@ class World:
         except ValueError:
             raise KeyError(reference) from None
         for day in (opened, opened + timedelta(days=1)):
-            session = self._day(context_id, day).get(reference)
+            session = self.sessions_of(context_id, day).get(reference)
             if session and session.draft.created <= at:
                 return session
         raise KeyError(reference)
@@ -103,14 +119,15 @@ class World:
     ) -> Iterator[Session]:
         """Yield the sessions created between two moments (inclusive), newest first."""
         first = to_ticks(self.since) if earliest is None else max(earliest, to_ticks(self.since))
-        day = to_datetime(latest).astimezone(WARSAW).date()
-        while day >= to_datetime(first).astimezone(WARSAW).date():
-            for session in reversed(self._day(context_id, day).values()):
+        day = warsaw_date(latest)
+        while day >= warsaw_date(first):
+            for session in reversed(self.sessions_of(context_id, day).values()):
                 if first <= session.draft.created <= latest:
                     yield session
             day -= timedelta(days=1)
 
-    def _day(self, context_id: str, day: date) -> dict[str, Session]:
+    def sessions_of(self, context_id: str, day: date) -> dict[str, Session]:
+        """Return the sessions opened on a Warsaw day by reference number, oldest first."""
         key = (context_id, day)
         if key not in self._days:
             drafts = self._day_of_drafts(context_id, day)
@@ -124,9 +141,9 @@ class World:
         if key not in self._drafts:
             drafts: list[Draft] = []
             if context_id in self._by_context and day >= self.since.astimezone(WARSAW).date():
-                drafts = self._size.drafts(self.seed, self._by_context[context_id], day)
-            start = to_ticks(self.since)
-            self._drafts[key] = [draft for draft in drafts if draft.created >= start]
+                who, start = self._by_context[context_id], to_ticks(self.since)
+                drafts = self._size.drafts(self.seed, who, day, start=start, bulk=self._bulk)
+            self._drafts[key] = drafts
         return self._drafts[key]
 
     def _corrections(
@@ -158,7 +175,7 @@ class World:
         if not draft.duplicate_count:
             return
         rng = seeded_random(self.seed, draft.reference_number, "duplicates")
-        day = to_datetime(draft.created).astimezone(WARSAW).date()
+        day = warsaw_date(draft.created)
         context_id = draft.taxpayer.context_id
         settled = [
             source

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
+from exporting import Exporter
 from logging_in import NOW, SINCE, Headers, bearer, finish_login, start_token_login
 
-from ksef_emulator import Emulator, VirtualClock, World
+from ksef_emulator import Emulator, ExportSettings, VirtualClock, World
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +61,21 @@ def headers(login: Callable[[str, str], Headers], world: World) -> Headers:
     """Headers of the first taxpayer, who sees all sessions."""
     taxpayer = world.taxpayers[0]
     return login(taxpayer.token, taxpayer.context_id)
+
+
+@pytest.fixture
+def make(
+    world: World, clock: VirtualClock, connect: Callable[[Emulator], httpx.Client], headers: Headers
+) -> Callable[..., Exporter]:
+    """Make an exporter at an emulator of its own, with the given settings and options."""
+
+    def made(exports: ExportSettings | None = None, **options: Any) -> Exporter:
+        app = Emulator(world, clock, **{"limits": "off", "exports": exports, **options})
+        return Exporter(connect(app), headers, clock)
+
+    return made
+
+
+@pytest.fixture
+def exporter(make: Callable[..., Exporter]) -> Exporter:
+    return make()

@@ -10,9 +10,8 @@ import pytest
 from ksef_emulator import World
 from ksef_emulator.clock import to_ticks
 from ksef_emulator.identifiers import crc8, nip_check_digit
-from ksef_emulator.session import LONGEST_STORAGE
+from ksef_emulator.session import LONGEST_LIFE, LONGEST_STORAGE
 from ksef_emulator.texts import INVOICE_DESCRIPTIONS, SESSION_DESCRIPTIONS
-from ksef_emulator.world import LONGEST_LIFE
 
 SINCE = datetime(2026, 9, 7, tzinfo=UTC)
 LATER = datetime(2026, 9, 22, 10, 30, tzinfo=UTC)
@@ -207,6 +206,7 @@ def test_a_duplicate_points_to_an_invoice_accepted_before_it(prompt: World) -> N
         where = extensions["originalSessionReferenceNumber"]
         original = accepted[where, extensions["originalKsefNumber"]]
         assert original["invoicingDate"] < invoice["invoicingDate"]
+        assert original["invoiceHash"] == invoice["invoiceHash"]
         assert extensions["originalKsefNumber"] in invoice["status"]["details"][0]
         own += where == session
         elsewhere += where != session

@@ -10,13 +10,15 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
+from exporting import Exporter
 from hypothesis import HealthCheck, settings
+from jsonschema import Draft4Validator
 from logging_in import NOW, SINCE, Headers, bearer, finish_login, start_token_login
 from schemathesis import Case, checks
 from schemathesis.core.failures import Failure
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from ksef_emulator import Emulator, Fault, VirtualClock, World
+from ksef_emulator import Emulator, ExportSettings, Fault, VirtualClock, World
 
 DOCUMENT = json.loads(
     (Path(__file__).parents[1] / "data" / "ksef-openapi.json").read_text(encoding="utf-8")
@@ -104,6 +106,63 @@ def test_every_session_and_invoice_of_the_world_keeps_the_official_contract(
                     invoiceReferenceNumber=invoice["referenceNumber"],
                 )
     assert len(seen) > 12
+
+
+def test_receipts_keep_the_official_contract(client: httpx.Client, tokens: dict[str, str]) -> None:
+    headers = bearer(tokens["access"])
+    rows = APP.world.sessions(TAXPAYER.context_id, NOW)
+    reference = next(r["referenceNumber"] for r in rows if r["status"]["code"] == 200)
+    one = f"/sessions/{reference}"
+    page = client.get(one, headers=headers).json()["upo"]["pages"][0]["referenceNumber"]
+    invoice = client.get(f"{one}/invoices", headers=headers).json()["invoices"][0]
+    paths = {
+        f"upo/{page}": "upo/{upoReferenceNumber}",
+        f"invoices/{invoice['referenceNumber']}/upo": "invoices/{invoiceReferenceNumber}/upo",
+        f"invoices/ksef/{invoice['ksefNumber']}/upo": "invoices/ksef/{ksefNumber}/upo",
+    }
+    for path, template in paths.items():
+        answer = client.get(f"{one}/{path}", headers=headers)
+        assert answer.status_code == 200
+        schema[f"/sessions/{{referenceNumber}}/{template}"]["GET"].validate_response(answer)
+
+
+@pytest.mark.parametrize("outcome", [100, 200, 210, 410, 415, 420, 500, 550])
+def test_every_status_of_an_export_keeps_the_official_contract(
+    tokens: dict[str, str], outcome: Any
+) -> None:
+    outcomes = {1: outcome} if outcome in (100, 210, 500, 550) else {}
+    settings = ExportSettings(cap=50, part_bytes=9_000, duration_s=1, outcomes=outcomes)
+    clock = VirtualClock(NOW)
+    app = Emulator(APP.world, clock, limits="off", exports=settings)
+    with httpx.Client(base_url="http://t/v2", transport=httpx.WSGITransport(app)) as client:
+        exporter = Exporter(client, bearer(tokens["access"]), clock)
+        body = exporter.body()
+        if outcome == 415:
+            body["encryption"]["encryptedSymmetricKey"] = "AAAA"
+        if outcome == 420:
+            body["filters"]["dateRange"]["from"] = NOW.isoformat()
+        started = client.post("/invoices/exports", json=body, headers=exporter.headers)
+        schema["/invoices/exports"]["POST"].validate_response(started)
+        clock.sleep(2)
+        if outcome == 410:
+            clock.sleep(7 * 86_400)
+            again = start_token_login(client, TAXPAYER.token, TAXPAYER.context_id)
+            exporter.headers = bearer(finish_login(client, again)["accessToken"]["token"])
+        answer = exporter.poll(started.json()["referenceNumber"])
+    schema["/invoices/exports/{referenceNumber}"]["GET"].validate_response(answer)
+    assert outcome == (answer.status_code if outcome == 410 else answer.json()["status"]["code"])
+    assert ("package" in answer.json()) == (outcome == 200)
+
+
+def test_every_row_of_metadata_keeps_the_official_contract() -> None:
+    row = {"$ref": "#/components/schemas/InvoiceMetadata"}
+    validator = Draft4Validator({**row, "components": DOCUMENT["components"]})
+    seen = 0
+    for subject_type in ("Subject1", "Subject2", "Subject3", "SubjectAuthorized"):
+        for metadata in APP.world.exported(TAXPAYER.context_id, subject_type, NOW)[:300]:
+            validator.validate(metadata)
+            seen += 1
+    assert seen > 700
 
 
 @pytest.mark.parametrize("error_format", ["", "problem-details"])
