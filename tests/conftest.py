@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,11 +12,12 @@ from typing import Any
 import duckdb
 import pytest
 
-from ksef_emulator import Emulator, Fault, Quirks, VirtualClock, World, serve
+from ksef_emulator import Emulator, ExportSettings, Fault, Quirks, VirtualClock, World, serve
 from kseflow.client import KsefClient
 from kseflow.clock import TimeBox
 from kseflow.credentials import Context, TokenCredentials
 from kseflow.load import LoadSummary, load
+from kseflow.options import Options
 from kseflow.source import make_clients
 from kseflow.status import TaxpayerStatus, status
 from kseflow.warehouse import Warehouse
@@ -40,6 +41,10 @@ class Stage:
     short_pages: bool = True
     storage_updates: bool = False
     lag_s: float = 3.0
+    exports_per_hour: int = 0  # most tests are about sessions
+    exports: ExportSettings = field(default_factory=ExportSettings)
+    world_options: dict[str, Any] = field(default_factory=dict)
+    quirks: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.clock = VirtualClock(self.at)
@@ -51,6 +56,7 @@ class Stage:
             largest_session=self.largest_session,
             storage_updates=self.storage_updates,
             lag_s=self.lag_s,
+            **self.world_options,
         )
         self.contexts = [Context("Nip", taxpayer.context_id) for taxpayer in self.world.taxpayers]
         self.tokens = {
@@ -60,9 +66,13 @@ class Stage:
 
     @contextmanager
     def served(self, clock: Any = None) -> Iterator[str]:
-        quirks = Quirks(short_pages=self.short_pages)
         self.app = Emulator(
-            self.world, clock or self.clock, self.limits, faults=self.faults, quirks=quirks
+            self.world,
+            clock or self.clock,
+            self.limits,
+            faults=self.faults,
+            quirks=Quirks(short_pages=self.short_pages, **self.quirks),
+            exports=self.exports,
         )
         with serve(self.app) as base_url:
             yield base_url
@@ -89,8 +99,11 @@ class Stage:
                 around(clients, box)
             return self.load_with(clients, box, **options)
 
-    def load_with(self, clients: list[KsefClient], box: TimeBox, **options: Any) -> LoadSummary:
-        return load(clients, self.database, box, lock_wait_s=5, **options)
+    def load_with(
+        self, clients: list[KsefClient], box: TimeBox, only: Sequence[str] = (), **options: Any
+    ) -> LoadSummary:
+        options = {"exports_per_hour": self.exports_per_hour, **options}
+        return load(clients, self.database, box, Options(**options), only=only, lock_wait_s=5)
 
     def load_frozen(self, **options: Any) -> LoadSummary:
         """Load while the emulated world stands still."""

@@ -62,6 +62,8 @@ class Shell:
             self.environment[f"SOURCES__KSEF__{name.upper()}__TOKEN"] = taxpayer["token"]
         self.environment["SOURCES__KSEF__TAXPAYERS"] = json.dumps(names)
         self.environment["SOURCES__KSEF__ENVIRONMENT"] = introduction["base_url"]
+        # An export takes emulated seconds, which would not pass where the clock stands still.
+        self.environment["SOURCES__KSEF__EXPORTS_PER_HOUR"] = "0"
 
 
 @pytest.fixture
@@ -278,10 +280,12 @@ def test_ctrl_c_stops_cleanly_and_keeps_what_was_read(shell):
 def test_loads_killed_at_any_moment_lose_and_double_nothing(shell):
     introduction = shell.emulate("--limits", "off", "--speed", "0")
     shell.log_in(introduction, count=2)
+    shell.environment["SOURCES__KSEF__EXPORTS_PER_HOUR"] = "20"
+    shell.environment["SOURCES__KSEF__EXPORTS_FROM"] = "2026-11-10T00:00:00Z"
     dice = random.Random(7)
     for _ in range(5):
         process = shell.start("load", "--in-progress", "all")
-        time.sleep(dice.uniform(1.0, 4.5))  # a kill at a random moment, not a wait for something
+        time.sleep(dice.uniform(1.0, 7.0))  # a kill at a random moment, not a wait for something
         process.kill()
         process.communicate()
     finished = shell.run("load", "--in-progress", "all", "--json")
@@ -293,11 +297,14 @@ def test_loads_killed_at_any_moment_lose_and_double_nothing(shell):
 
 
 def contents(database: Path) -> list[list[tuple]]:
-    columns = "* exclude (read_at)"
+    per_load = {"invoice_metadata": ", package_reference_number"}
     with duckdb.connect(str(database), read_only=True) as connection:
         return [
-            connection.sql(f"select {columns} from ksef_raw.{table} order by all").fetchall()
-            for table in ("sessions", "session_invoices", "failed_invoices")
+            connection.sql(
+                f"select * exclude (read_at{per_load.get(table, '')}) "
+                f"from ksef_raw.{table} order by all"
+            ).fetchall()
+            for table in ("sessions", "session_invoices", "failed_invoices", "invoice_metadata")
         ]
 
 
@@ -306,3 +313,51 @@ def test_help_names_every_command(shell):
     assert told.returncode == 0
     for command in ("load", "status", "demo", "emulate"):
         assert command in told.stdout
+
+
+def test_packages_and_their_xml_are_loaded_from_a_running_emulator(shell):
+    introduction = shell.emulate("--limits", "off", "--speed", "30")
+    shell.log_in(introduction)
+    shell.environment["SOURCES__KSEF__EXPORTS_PER_HOUR"] = "2"
+    arguments = ["--exports-from", "2026-11-15", "--subject-type", "Subject1", "--with-xml", "xml"]
+    loaded = shell.run("load", "--only", "export_packages", *arguments)
+    assert loaded.returncode == 0, loaded.stderr
+    files = list((shell.folder / "xml").rglob("*.xml"))
+    with duckdb.connect(str(shell.folder / "ksef-load.duckdb")) as connection:
+        (packages,) = connection.sql(
+            "select count(*), sum(metadata_count) from ksef_raw.export_packages"
+        ).fetchall()
+    assert packages[0] == 1
+    assert len(files) == packages[1] > 10
+    assert "exported to" in loaded.stdout
+
+
+def test_receipts_are_saved_by_session_and_by_ksef_number(shell):
+    introduction = shell.emulate("--limits", "off", "--speed", "0")
+    shell.log_in(introduction)
+    assert shell.run("load", "--quiet").returncode == 0
+    with duckdb.connect(str(shell.folder / "ksef-load.duckdb")) as connection:
+        (known,) = connection.sql(
+            "select session_reference_number, ksef_number from ksef_raw.session_invoices "
+            "where permanent_storage_date is not null limit 1"
+        ).fetchall()
+    saved = shell.run("upo", "--session", known[0], "--ksef-number", known[1], "--out", "receipts")
+    assert saved.returncode == 0, saved.stderr
+    (path,) = (shell.folder / "receipts").iterdir()
+    assert saved.stdout.strip() == f"receipts/{path.name}"
+    assert known[1] in path.read_text()
+    both = shell.run("upo", "--session", known[0], "--ksef-number", known[1], "--invoice", "x")
+    assert both.returncode == 2
+    unknown = shell.run("upo", "--session", "20261117-SO-0000000000-0000000000-00")
+    assert unknown.returncode == 1
+    assert "KSeF does not know this session" in unknown.stderr
+
+
+def test_log_lines_are_json_or_silent_when_asked_for(shell):
+    introduction = shell.emulate("--limits", "off", "--speed", "0")
+    shell.log_in(introduction)
+    loaded = shell.run("load", "--only", "sessions", "--log-json")
+    lines = [json.loads(line) for line in loaded.stderr.splitlines()]
+    assert {line.keys() == {"time", "level", "message"} for line in lines} == {True}
+    assert any("sessions changed" in line["message"] for line in lines)
+    assert shell.run("load", "--only", "sessions", "--quiet").stderr == ""

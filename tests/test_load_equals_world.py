@@ -129,7 +129,7 @@ def test_by_default_only_accepted_and_pending_invoices_of_open_sessions_lack(sta
 
 def test_with_too_little_budget_only_what_the_worklist_lists_lacks(stage):
     stage = stage(days=6, limits="production", sessions_per_day=60)
-    summary = stage.load(max_time_s=20 * 60)
+    summary = stage.load(max_time_s=20 * 60, detail="invoices")
     assert {part["outcome"] for part in summary.parts if part["resource"] == "invoices"} == {
         "out of time"
     }

@@ -33,10 +33,14 @@ def counts(pipeline):
 def test_one_run_loads_everything_and_the_next_only_what_changed(stage, pipeline):
     made = stage(days=4, short_pages=False)
     with made.served() as base_url:
-        pipeline.run(ksef_source(base_url, credentials=made.logins(), in_progress="all"))
+        pipeline.run(
+            ksef_source(base_url, credentials=made.logins(), exports_per_hour=0, in_progress="all")
+        )
         first = counts(pipeline)
         spent = invoice_requests(made)
-        pipeline.run(ksef_source(base_url, credentials=made.logins(), in_progress="all"))
+        pipeline.run(
+            ksef_source(base_url, credentials=made.logins(), exports_per_hour=0, in_progress="all")
+        )
     assert first["session_invoices"] == sum(
         len(made.world.invoices(context.id, item["referenceNumber"], made.clock.now()))
         for context in made.contexts
@@ -52,7 +56,7 @@ def test_one_run_loads_everything_and_the_next_only_what_changed(stage, pipeline
 def test_selected_resources_alone_are_read(stage, pipeline):
     made = stage(days=1)
     with made.served() as base_url:
-        source = ksef_source(base_url, credentials=made.logins())
+        source = ksef_source(base_url, credentials=made.logins(), exports_per_hour=0)
         pipeline.run(source.with_resources("sessions"))
         assert "sessionInvoiceList" not in {request.group for request in made.app.requests}
 
@@ -60,7 +64,7 @@ def test_selected_resources_alone_are_read(stage, pipeline):
 def test_every_column_is_described_in_the_schema(stage, pipeline):
     made = stage(days=1, taxpayers=1)
     with made.served() as base_url:
-        pipeline.run(ksef_source(base_url, credentials=made.logins()))
+        pipeline.run(ksef_source(base_url, credentials=made.logins(), exports_per_hour=0))
     tables = pipeline.default_schema.data_tables()
     assert {table["name"] for table in tables} >= {"sessions", "session_invoices", "api_requests"}
     for table in tables:

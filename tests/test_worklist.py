@@ -63,7 +63,8 @@ def worklist(sessions, rows=(), reads=()):
 
 
 def due(made, now=NOON + timedelta(minutes=1), **options):
-    return [(w.session_reference_number, w.endpoint) for w in made.due(NIP, now, **options)]
+    work = made.backlog(NIP, now, **options).invoices
+    return [(w.session_reference_number, w.endpoint) for w in work]
 
 
 def test_a_session_without_invoices_costs_nothing():
@@ -111,12 +112,12 @@ def test_failures_come_first_then_the_oldest_change():
 def test_failures_of_a_large_session_are_read_by_themselves_only_when_the_budget_is_short():
     made = worklist([session(total=10_000, accepted=9_990, failed=10)])
     assert due(made, budget=200) == [("S1", "invoices")]
-    assert due(made, budget=5) == [("S1", "failed"), ("S1", "invoices")]
+    assert due(made, budget=5, detail="invoices") == [("S1", "failed"), ("S1", "invoices")]
 
 
 def test_when_only_failures_are_wanted_nothing_else_is_read():
     made = worklist([session("A", total=5, accepted=5), session("B", total=5, failed=5)])
-    assert due(made, failed_only=True) == [("B", "failed")]
+    assert due(made, tables={"failed_invoices"}) == [("B", "failed")]
 
 
 def test_an_unsettled_session_is_asked_again_when_the_age_of_the_information_has_doubled():
@@ -171,7 +172,7 @@ def test_more_rows_than_ksef_counts_are_no_work():
 
 def test_one_taxpayers_sessions_are_not_read_for_another():
     made = worklist([session(total=1, accepted=1)])
-    assert made.due(Context("Nip", "1111111111"), NOON) == []
+    assert not made.backlog(Context("Nip", "1111111111"), NOON).invoices
 
 
 def test_the_oldest_open_session_widens_the_window_only_within_its_reach():

@@ -14,13 +14,21 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from kseflow.auth import KsefAuth
+from kseflow.auth import KsefAuth, newest_key
 from kseflow.clock import Clock, SystemClock, TimeBox
 from kseflow.credentials import Credentials
-from kseflow.errors import ConfigurationError, ContractViolation, RequestRejected, json_of
+from kseflow.errors import (
+    ConfigurationError,
+    ContractViolation,
+    CorruptDownload,
+    RequestRejected,
+    Unavailable,
+    json_of,
+)
 from kseflow.limits import PacedTransport, SlidingWindows
 from kseflow.retry import RetryTransport
 from kseflow.settings import ENVIRONMENTS, PAGE_SIZE, TIMEOUT_S
+from kseflow.storage import Storage, sha256_base64
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +64,12 @@ class KsefClient:
         was already spent this hour. A 429 longer than `patience_s` raises `Throttled`.
         """
         box = clock if isinstance(clock, TimeBox) else TimeBox(clock or SystemClock())
+        transport = transport or http_transport(environment)
         self.base_url = base_url_of(environment)
+        self._box = box
         self.context = credentials.context
         self.windows = windows or SlidingWindows(box.now)
-        self._paced = PacedTransport(transport or http_transport(environment), self.windows, box)
+        self._paced = PacedTransport(transport, self.windows, box)
         self._auth = KsefAuth(self.base_url, credentials, box)
         self._http = httpx.Client(
             base_url=self.base_url,
@@ -68,6 +78,8 @@ class KsefClient:
             timeout=TIMEOUT_S,
         )
         self.spending = self._paced.spending
+        self.storage = Storage(self.base_url, transport, box, self.spending)
+        self._symmetric_key: dict[str, Any] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +95,10 @@ class KsefClient:
     def now(self) -> datetime:
         """Return KSeF's time (UTC), as far as the login told it."""
         return self._auth.now()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, unless the time box ends before."""
+        self._box.sleep(max(seconds, 0.0))
 
     def rate_limits(self) -> dict[str, tuple[int, int, int]]:
         """Return requests per second, minute and hour by group; -1 is no limit.
@@ -153,6 +169,61 @@ class KsefClient:
         answer: dict[str, Any] = self._get(path, "invoiceStatus")
         return answer
 
+    def session_upo(self, reference_number: str, upo_reference: str) -> bytes:
+        """Return a page of a session's receipt, the XML.
+
+        Source: GET /sessions/{ref}/upo/{upoRef}
+        """
+        return self._upo(f"/sessions/{reference_number}/upo/{upo_reference}")
+
+    def invoice_upo(self, reference_number: str, invoice_reference: str) -> bytes:
+        """Return one invoice's receipt, the XML. Source: GET /sessions/{ref}/invoices/{ref}/upo"""
+        return self._upo(f"/sessions/{reference_number}/invoices/{invoice_reference}/upo")
+
+    def invoice_upo_by_ksef_number(self, reference_number: str, ksef_number: str) -> bytes:
+        """Return one invoice's receipt, the XML.
+
+        Source: GET /sessions/{ref}/invoices/ksef/{ksefNumber}/upo
+        """
+        return self._upo(f"/sessions/{reference_number}/invoices/ksef/{ksef_number}/upo")
+
+    def symmetric_key_certificate(self, *, fresh: bool = False) -> dict[str, Any]:
+        """Return the public key that encrypts an export's own key; kept until asked for afresh."""
+        if self._symmetric_key is None or fresh:
+            keys = self.public_key_certificates()
+            self._symmetric_key = newest_key(keys, "SymmetricKeyEncryption", self.now())
+        return self._symmetric_key
+
+    def request_export(self, body: dict[str, Any]) -> str:
+        """Ask for a package and return the export's reference number.
+
+        Never repeated by itself: an answer that is lost may have started an export, and each
+        takes one of ten places. Source: POST /invoices/exports
+        """
+        extensions = {"repeatable": False}
+        answer = self._ask("POST", "/invoices/exports", "invoiceExport", extensions, json=body)
+        try:
+            return str(answer["referenceNumber"])
+        except (KeyError, TypeError):
+            raise ContractViolation("POST /invoices/exports: no referenceNumber") from None
+
+    def export_status(self, reference_number: str) -> dict[str, Any]:
+        """Return an export's status and, when built, its package with links signed anew.
+
+        Raises `RequestRejected` with status 410 when KSeF has removed it.
+        Source: GET /invoices/exports/{referenceNumber}
+        """
+        path = f"/invoices/exports/{reference_number}"
+        answer: dict[str, Any] = self._get(path, "invoiceExportStatus")
+        return answer
+
+    def _upo(self, path: str) -> bytes:
+        response = self._answer("GET", path, "sessionMisc")
+        promised = response.headers.get("x-ms-meta-hash")
+        if promised and promised != sha256_base64(response.content):
+            raise CorruptDownload(f"GET {path}: the receipt does not have the hash KSeF gave it")
+        return response.content
+
     def _pages(self, path: str, group: str, key: str, params: dict[str, str]) -> Iterator[Page]:
         """Follow the continuation token; filters are sent again with each page."""
         params = {**params, "pageSize": str(PAGE_SIZE)}
@@ -172,13 +243,37 @@ class KsefClient:
             token = following
 
     def _get(self, path: str, group: str, **kwargs: Any) -> Any:
+        return self._ask("GET", path, group, **kwargs)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        group: str,
+        extensions: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Send a request and return its JSON."""
+        return json_of(self._answer(method, path, group, extensions, **kwargs))
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        group: str,
+        extensions: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> httpx.Response:
         self._paced.admit(group)  # before the login: a token could end during the wait
-        response = self._http.get(path, extensions={"group": group}, **kwargs)
+        extensions = {"group": group, **(extensions or {})}
+        response = self._http.request(method, path, extensions=extensions, **kwargs)
         if warning := response.headers.get("X-System-Warning"):
             log.warning("%s: KSeF warns: %s", self.context, warning)
+        if response.is_server_error:  # of a request that is never repeated
+            raise Unavailable(f"{method} {path}: HTTP {response.status_code}; not sent again")
         if response.is_error:
             raise RequestRejected.from_response(response)
-        return json_of(response)
+        return response
 
 
 def base_url_of(environment: str) -> str:

@@ -4,6 +4,8 @@ One taxpayer stands directly in `[sources.ksef]`; several are named in `taxpayer
 `[sources.ksef.<name>]` each.
 """
 
+from collections.abc import Collection
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from dlt.common.typing import TSecretStrValue
 
 from kseflow.credentials import CertificateCredentials, Context, Credentials, TokenCredentials
 from kseflow.errors import ConfigurationError
+from kseflow.options import SUBJECT_TYPES, Options
+from kseflow.settings import EXPORTS_PER_HOUR, WARSAW
 
 HELP = (
     "set sources.ksef.nip and sources.ksef.token (SOURCES__KSEF__NIP and SOURCES__KSEF__TOKEN in "
@@ -44,6 +48,39 @@ class EnvironmentConfiguration(BaseConfiguration):
     taxpayers: list[Any] | None = None
 
 
+@configspec
+class OptionsConfiguration(BaseConfiguration):
+    """How to load; see `Options`."""
+
+    in_progress: str = "failed"
+    detail: str = "auto"
+    exports_per_hour: int = EXPORTS_PER_HOUR
+    exports_from: datetime | None = None
+    subject_types: list[Any] | None = None
+    xml_folder: str | None = None
+    compression: str = "Zip"
+
+
+def configured_options(**overrides: Any) -> Options:
+    """Return the options of `[sources.ksef]`; those of `overrides` that are not None go first.
+
+    Raises `ConfigurationError` for values that are none.
+    """
+    spec = resolve_configuration(OptionsConfiguration(), sections=("sources", "ksef"))
+    begins = spec.exports_from
+    configured: dict[str, Any] = {
+        "in_progress": spec.in_progress,
+        "detail": spec.detail,
+        "exports_per_hour": spec.exports_per_hour,
+        "exports_from": begins and (begins if begins.tzinfo else begins.replace(tzinfo=WARSAW)),
+        "subject_types": tuple(spec.subject_types or SUBJECT_TYPES),
+        "xml_folder": spec.xml_folder and Path(spec.xml_folder),
+        "compression": spec.compression,
+    }
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return Options(**configured | given)
+
+
 def configured_environment() -> str:
     """Return `sources.ksef.environment`; raises `ConfigurationError` when it is not set."""
     try:
@@ -57,19 +94,20 @@ def configured_environment() -> str:
         ) from None
 
 
-def configured_credentials(names: list[str] | None = None) -> list[Credentials]:
-    """Return the login of every configured taxpayer, or of those in the sections `names`.
+def configured_credentials(ids: Collection[str] = ()) -> list[Credentials]:
+    """Return the login of every configured taxpayer, or of those with these identifiers.
 
     Raises `ConfigurationError`, naming the taxpayer and what to change.
     """
-    if names is None:
-        names = _taxpayer_names()
+    names = _taxpayer_names()
     found = [_credentials(name) for name in names] if names else [_credentials(None)]
     contexts = [credentials.context for credentials in found]
     for context in contexts:
         if contexts.count(context) > 1:
             raise ConfigurationError(f"{context} is configured twice; keep one of the two")
-    return found
+    if unknown := set(ids) - {context.id for context in contexts}:
+        raise ConfigurationError(f"--nip {min(unknown)}: no such taxpayer is configured")
+    return [credentials for credentials in found if not ids or credentials.context.id in ids]
 
 
 def _taxpayer_names() -> list[str]:

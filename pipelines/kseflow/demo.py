@@ -13,6 +13,7 @@ from kseflow.build import build
 from kseflow.clock import TimeBox
 from kseflow.credentials import Context, TokenCredentials
 from kseflow.load import LoadSummary, load, working_folder
+from kseflow.options import Options
 from kseflow.report import (
     moment_text,
     print_status,
@@ -65,8 +66,8 @@ def run_demo(folder: Path, seed: int) -> None:
         console.print(f"An emulated KSeF with {len(logins)} taxpayers answers at {base_url}.")
 
         def load_once() -> LoadSummary:
-            box = TimeBox(clock)
-            return load(make_clients(base_url, logins, box), load_database, box)
+            box, options = TimeBox(clock), Options(exports_from=world.since)
+            return load(make_clients(base_url, logins, box), load_database, box, options)
 
         first = load_once()
         before = _status(load_database, first.ended_at)

@@ -9,6 +9,7 @@ KsefError
 ├── OutOfTime            the time box ends before KSeF takes the next request
 ├── Throttled            KSeF asked for a long wait: others may go first
 ├── ContractViolation    an answer that the official contract does not allow
+├── CorruptDownload      a package or receipt that is not what KSeF said it would be
 ├── WarehouseError       the database is locked, read-only, full or of another environment
 └── BuildFailed          a model or a test of the SQL models failed (in build.py)
 """
@@ -22,6 +23,7 @@ __all__ = [
     "AccessDenied",
     "ConfigurationError",
     "ContractViolation",
+    "CorruptDownload",
     "KsefError",
     "LoginFailed",
     "OutOfTime",
@@ -35,6 +37,9 @@ MEANINGS = {
     21111: "the challenge was wrong or too old; try again",
     21115: "the certificate is not accepted; renew it in the taxpayer application",
     21173: "KSeF does not know this session",
+    21175: "KSeF does not know this export",
+    21178: "KSeF has no such receipt (yet)",
+    21182: "ten exports are running; one that hangs keeps its place until KSeF ends it",
     21184: "KSeF has put this session into maintenance; try again later",
     21301: "the login operation cannot give tokens (any more); log in again",
     21304: "KSeF does not know this login operation; log in again",
@@ -75,6 +80,10 @@ class Throttled(KsefError):
 
 class ContractViolation(KsefError):
     """An answer that the official contract does not allow; the message names the field."""
+
+
+class CorruptDownload(KsefError):
+    """A package or receipt with a wrong hash, size, key or content; nothing of it was kept."""
 
 
 class WarehouseError(KsefError):

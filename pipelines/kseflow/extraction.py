@@ -1,18 +1,24 @@
-"""One run of the extraction: every taxpayer's share, interleaved so that no wait idles others."""
+"""One run of the extraction: every taxpayer's lanes, interleaved so that no wait idles others."""
 
+import logging
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC
+from typing import Any
 
 import pyarrow as pa
 
+from kseflow.arrow import Table
 from kseflow.client import KsefClient
 from kseflow.clock import TimeBox
-from kseflow.discover import Cursor
+from kseflow.lane import Lane, Rows, Run
+from kseflow.options import Options
 from kseflow.settings import COMMIT_EVERY_S, COMMIT_ROWS
-from kseflow.share import Rows, Scope, Share
-from kseflow.tables import API_REQUESTS, SYNC_LOG, TABLES, Table, taxpayer_stamps
+from kseflow.share import LoginLane
+from kseflow.tables import API_REQUESTS, SYNC_LOG, TABLES, taxpayer_stamps
 from kseflow.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
 
 COMMIT = None  # stands between rows where a commit is due
 
@@ -24,35 +30,33 @@ class Extraction:
         self,
         clients: Sequence[KsefClient],
         box: TimeBox,
-        *,
-        since: datetime | None = None,
-        in_progress: str = "failed",
+        options: Options,
     ) -> None:
         self.clients = clients
-        self.shares: list[Share] = []
+        self.lanes: list[Lane] = []  # all that were begun
         self.run_id = f"{box.now().astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.is_done = False
         self._box = box
-        self._since = since
-        self._in_progress = in_progress
+        self._options = options
         self._flow: Iterator[Rows | None] | None = None
-        self._cursors: Callable[[], Cursor]
+        self._cursors: Callable[[str], dict[str, Any]]
 
     def rows(
         self,
         warehouse: Warehouse,
-        cursors: Callable[[], Cursor],
+        cursors: Callable[[str], dict[str, Any]],
         tables: frozenset[str],
         *,
         until_commit: bool,
     ) -> Iterator[Rows]:
         """Yield rows, those of `tables` and the logs: all, or those up to the next commit.
 
-        `cursors` returns the cursors in the state of the load package that the rows go into.
+        `cursors` returns the cursors of a resource in the state of the load package that the
+        rows go into.
         """
         self._cursors = cursors
         if self._flow is None:
-            self._flow = self._run(warehouse, Scope(tables, self._since, self._in_progress))
+            self._flow = self._run(warehouse, tables)
         pages: dict[Table, list[pa.Table]] = {}
         for rows in self._flow:
             if rows is not COMMIT:
@@ -65,29 +69,41 @@ class Extraction:
         yield from _joined(pages)
         self.is_done = True
 
-    def _run(self, warehouse: Warehouse, scope: Scope) -> Iterator[Rows | None]:
-        """Take the next answer from the taxpayer whose windows have room first, to the end."""
-        worklist = warehouse.worklist()
+    def _run(self, warehouse: Warehouse, tables: frozenset[str]) -> Iterator[Rows | None]:
+        """Take the next answer from the lane whose windows have room first, to the end."""
+        run = Run(
+            options=self._options,
+            tables=tables,
+            worklist=warehouse.worklist(),
+            asked_exports=warehouse.asked_exports(self._box.now()),
+            cursors=lambda resource: self._cursors(resource),
+        )
         self._restore_windows(warehouse)
-        self.shares = [Share(client, worklist, lambda: self._cursors()) for client in self.clients]
         for table in TABLES:  # so that each exists after the first load, rows or none
             yield table, table.schema.empty_table()
-        steps = {share: share.rows(scope) for share in self.shares}
+        steps = self._begun(LoginLane(client, run) for client in self.clients)
         committed_at, row_count = self._box.now(), 0
         while steps:
-            share = min(steps, key=Share.delay_s)
-            waiting_s = max((self._box.now() - committed_at).total_seconds(), share.delay_s())
+            lane = min(steps, key=Lane.delay_s)
+            waiting_s = max((self._box.now() - committed_at).total_seconds(), lane.delay_s())
             if row_count > COMMIT_ROWS or (row_count and waiting_s > COMMIT_EVERY_S):
                 yield from self._accounts()
+                log.info("saving %d rows", row_count)
                 yield COMMIT
                 committed_at, row_count = self._box.now(), 0
-            rows = next(steps[share], None)
+            rows = next(steps[lane], None)
             if rows is None:
-                del steps[share]
+                del steps[lane]
+                steps |= self._begun(lane.followers())
                 continue
             row_count += rows[1].num_rows
             yield rows
         yield from self._accounts()
+
+    def _begun(self, lanes: Iterable[Lane]) -> dict[Lane, Iterator[Rows]]:
+        begun = {lane: lane.rows() for lane in lanes}
+        self.lanes.extend(begun)
+        return begun
 
     def _restore_windows(self, warehouse: Warehouse) -> None:
         spent = warehouse.request_times(self._box.now())
@@ -98,19 +114,18 @@ class Extraction:
 
     def _accounts(self) -> Iterator[Rows]:
         """Yield the run's log and spending so far; later rows of the run replace them."""
-        log_rows, spent_rows = [], []
-        for share in self.shares:
-            client = share.client
-            stamps = taxpayer_stamps(client.context.type, client.context.id, self._box.now())
-            stamps["run_id"] = self.run_id
-            for part in share.parts.values():
-                log_rows.append({**stamps, "environment": client.base_url, **vars(part)})
+        log_rows = [
+            {**self._stamps(lane.client), "environment": lane.client.base_url, **vars(lane.part)}
+            for lane in self.lanes
+        ]
+        spent_rows = []
+        for client in self.clients:
             for group, spending in client.spending.items():
                 times = [time.isoformat() for time in client.windows.request_times(group)]
                 limit = client.windows.hourly_limit(group)
                 spent_rows.append(
                     {
-                        **stamps,
+                        **self._stamps(client),
                         **vars(spending),
                         "api_group": group,
                         "hourly_limit": limit,
@@ -119,6 +134,13 @@ class Extraction:
                 )
         yield SYNC_LOG, SYNC_LOG.arrow(log_rows)
         yield API_REQUESTS, API_REQUESTS.arrow(spent_rows)
+
+    def _stamps(self, client: KsefClient) -> dict[str, Any]:
+        context = client.context
+        return {
+            **taxpayer_stamps(context.type, context.id, self._box.now()),
+            "run_id": self.run_id,
+        }
 
 
 def _joined(pages: dict[Table, list[pa.Table]]) -> Iterator[Rows]:

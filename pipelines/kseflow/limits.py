@@ -56,7 +56,8 @@ class SlidingWindows:
 
     def spend(self, group: str) -> None:
         """Count a request that was answered, or failed, just now."""
-        self._recent(group).append(self._now().timestamp())
+        times = self._times.setdefault(group, [])
+        times[:] = [*self._recent(group), self._now().timestamp()]
 
     def block(self, group: str, seconds: float) -> None:
         """Let no request of `group` out for `seconds`, as a 429 demands."""
@@ -77,17 +78,17 @@ class SlidingWindows:
 
     def restore(self, group: str, times: Iterable[datetime]) -> None:
         """Take over what earlier runs spent, so that their last hour counts in this one."""
-        recent = self._recent(group)
+        recent = self._times.setdefault(group, [])
         recent[:] = sorted([*recent, *(time.timestamp() for time in times)])
 
     def _limit(self, group: str) -> tuple[int, int, int]:
         return self.limits.get(group) or PRODUCTION_LIMITS.get(group) or self.limits["other"]
 
     def _recent(self, group: str) -> list[float]:
-        times = self._times.setdefault(group, [])
+        """Return the last hour's times; a copy, for the progress display asks from its thread."""
+        times = self._times.get(group, [])
         horizon = self._now().timestamp() - WINDOWS_S[-1] - WINDOW_MARGIN_S
-        del times[: bisect_right(times, horizon)]
-        return times
+        return times[bisect_right(times, horizon) :]
 
 
 class PacedTransport(httpx.BaseTransport):

@@ -2,7 +2,7 @@
 
 import errno
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +21,7 @@ from kseflow.client import KsefClient, is_loopback
 from kseflow.clock import SystemClock, TimeBox
 from kseflow.errors import ConfigurationError, WarehouseError
 from kseflow.extraction import Extraction
+from kseflow.options import DEFAULTS, Options
 from kseflow.settings import LOCK_WAIT_S
 from kseflow.source import resources
 from kseflow.tables import TABLES
@@ -50,15 +51,16 @@ def load(
     clients: Sequence[KsefClient],
     database: Path,
     box: TimeBox,
+    options: Options = DEFAULTS,
     *,
-    since: datetime | None = None,
-    in_progress: str = "failed",
     only: Sequence[str] = (),
     lock_wait_s: float = LOCK_WAIT_S,
+    watch: Callable[[Extraction], None] | None = None,
 ) -> LoadSummary:
     """Load what changed and what lacks for every client's taxpayer into `database`.
 
     Commits as it goes; a taxpayer that fails is reported in the summary and in `sync_log`.
+    `watch` is given the extraction at its beginning, to show its progress.
     Raises `WarehouseError` when the database cannot be used.
     """
     unknown = set(only) - {table.name for table in TABLES}
@@ -68,7 +70,9 @@ def load(
         pipeline = pipeline_of(database)
         finish_pending(pipeline)
         check_environment(pipeline, clients)
-        extraction = Extraction(clients, box, since=since, in_progress=in_progress)
+        extraction = Extraction(clients, box, options)
+        if watch is not None:
+            watch(extraction)
         while not extraction.is_done:
             _run(pipeline, _source(extraction, only))
         return _summary(extraction, database, box)
@@ -181,15 +185,13 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _summary(extraction: Extraction, database: Path, box: TimeBox) -> LoadSummary:
     requests: dict[str, int] = {}
-    parts, waited_s, failed = [], 0.0, []
-    for share in extraction.shares:
-        for part in share.parts.values():
-            parts.append({"taxpayer": str(share.client.context), **vars(part)})
-        for group, spending in share.client.spending.items():
+    waited_s = 0.0
+    for client in extraction.clients:
+        for group, spending in client.spending.items():
             requests[group] = requests.get(group, 0) + spending.request_count
             waited_s += spending.waited_s
-        if any(part.outcome == "failed" for part in share.parts.values()):
-            failed.append(str(share.client.context))
+    parts = [{"taxpayer": str(lane.client.context), **vars(lane.part)} for lane in extraction.lanes]
+    failed = [str(part["taxpayer"]) for part in parts if part["outcome"] == "failed"]
     return LoadSummary(
         run_id=extraction.run_id,
         database=database,
@@ -198,6 +200,6 @@ def _summary(extraction: Extraction, database: Path, box: TimeBox) -> LoadSummar
         parts=parts,
         request_counts=requests,
         waited_s=waited_s,
-        failed_taxpayers=failed,
+        failed_taxpayers=list(dict.fromkeys(failed)),
         is_stopped=box.is_stopped,
     )

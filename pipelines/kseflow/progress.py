@@ -1,47 +1,116 @@
-"""What is going on, while it goes on: a spinner on a terminal, plain log lines elsewhere."""
+"""What is going on, while it goes on: a live display on a terminal, log lines elsewhere."""
 
+import json
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.logging import RichHandler
-from rich.status import Status
+from rich.spinner import Spinner
+from rich.table import Table
+
+from kseflow.extraction import Extraction
+from kseflow.lane import Lane
+from kseflow.report import counted
+from kseflow.settings import WARSAW
+
+LANES_SHOWN = 12
+NOTICEABLE_S = 2.0
+WHAT = {
+    "login": "logging in",
+    "sessions_online": "listing Online sessions",
+    "sessions_batch": "listing Batch sessions",
+    "invoices": "reading invoices",
+    "upo": "reading receipts",
+    "exports_subject1": "exporting as Subject1",
+    "exports_subject2": "exporting as Subject2",
+    "exports_subject3": "exporting as Subject3",
+    "exports_subjectauthorized": "exporting as SubjectAuthorized",
+}
 
 
-class _Narrator(logging.Handler):
-    """Show the latest log line beside the spinner."""
+class Narrator(logging.Handler):
+    """The live display: the latest log line, and what every lane of a load is doing."""
 
-    def __init__(self, spinner: Status) -> None:
+    def __init__(self, what: str) -> None:
         super().__init__(logging.INFO)
-        self._spinner = spinner
+        self._spinner = Spinner("dots", what)
+        self._extraction: Extraction | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._spinner.update(record.getMessage())
+        self._spinner.update(text=record.getMessage())
+
+    def watch(self, extraction: Extraction) -> None:
+        """Show the lanes of this extraction from now on."""
+        self._extraction = extraction
+
+    def __rich__(self) -> RenderableType:
+        lanes = list(self._extraction.lanes) if self._extraction is not None else []
+        running = [lane for lane in lanes if lane.part.outcome == "running"]
+        if not running:
+            return self._spinner
+        rows = Table.grid(padding=(0, 2))
+        for lane in running[:LANES_SHOWN]:
+            rows.add_row(*_cells(lane))
+        more = len(running) - LANES_SHOWN
+        return Group(rows, *([f"and {more} more"] if more > 0 else []), self._spinner)
+
+
+def _cells(lane: Lane) -> tuple[str, str, str, str, str]:
+    """Say for whom, what, how far, what the hour still takes, and what it is waiting for."""
+    part, left = lane.part, lane.left_count()
+    if left is not None:
+        done = f"{part.session_count:,} of {counted(part.session_count + left, 'session')}"
+    else:
+        done = counted(part.page_count, "package" if "exports" in part.resource else "page")
+    remaining = lane.client.windows.remaining_count(lane.group)
+    waits = ""
+    if (delay_s := lane.delay_s()) > NOTICEABLE_S:
+        until = (lane.client.now() + timedelta(seconds=delay_s)).astimezone(WARSAW)
+        waits = f"waits until {until:%H:%M:%S %Z} for {lane.group}"
+    return (
+        str(lane.client.context),
+        WHAT[part.resource],
+        f"{done}, {counted(part.row_count, 'row')}",
+        "" if remaining is None else f"{counted(remaining, 'request')} left this hour",
+        waits,
+    )
 
 
 @contextmanager
 def narrated(
-    console: Console, *, level: int = logging.INFO, what: str = "starting"
-) -> Iterator[None]:
-    """Show kseflow's log on `console`: lines from `level` on where it is no terminal.
+    console: Console,
+    *,
+    what: str = "starting",
+    level: int = logging.INFO,
+    quiet: bool = False,
+    as_json: bool = False,
+) -> Iterator[Narrator]:
+    """Show kseflow's log on `console`: live on a terminal, else lines from `level` on.
 
-    `what` stands beside the spinner until the first line comes.
+    `quiet` leaves warnings only; `as_json` writes one JSON object a line. `what` stands beside
+    the spinner until the first line comes.
     """
     logger = logging.getLogger("kseflow")
     logger.setLevel(min(level, logging.INFO))
-    if console.is_terminal:
-        with console.status(what) as spinner:
-            warnings = RichHandler(logging.WARNING, console, show_path=False, show_time=False)
-            with _handling(logger, warnings, _Narrator(spinner)):
-                yield
-    else:
-        lines = logging.StreamHandler(console.file)
-        lines.setLevel(level)
-        lines.setFormatter(_utc_formatter())
-        with _handling(logger, lines):
-            yield
+    narrator = Narrator(what)
+    if console.is_terminal and not quiet and not as_json:
+        warnings = RichHandler(logging.WARNING, console, show_path=False, show_time=False)
+        with (
+            Live(narrator, console=console, transient=True, refresh_per_second=5),
+            _handling(logger, warnings, narrator),
+        ):
+            yield narrator
+        return
+    lines = logging.StreamHandler(console.file)
+    lines.setLevel(logging.WARNING if quiet else level)
+    lines.setFormatter(_JsonLines() if as_json else _Lines())
+    with _handling(logger, lines):
+        yield narrator
 
 
 @contextmanager
@@ -55,7 +124,21 @@ def _handling(logger: logging.Logger, *handlers: logging.Handler) -> Iterator[No
             logger.removeHandler(handler)
 
 
-def _utc_formatter() -> logging.Formatter:
-    formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-    formatter.converter = time.gmtime
-    return formatter
+class _Lines(logging.Formatter):
+    """One line each: time (UTC), level and message."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+        self.converter = time.gmtime
+
+
+class _JsonLines(_Lines):
+    """One object a line: time (UTC), level and message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = {
+            "time": self.formatTime(record, self.datefmt),
+            "level": record.levelname,
+            "message": record.getMessage(),
+        }
+        return json.dumps(told, ensure_ascii=False)

@@ -28,13 +28,11 @@ def print_load(
         _print_json(asdict(summary) | {"taxpayers": taxpayers, "build": built and asdict(built)})
         return
     console = report_console()
+    console.print(_load_table(summary))
     print_status(states, as_json=False, console=console)
-    changed = sum(part["changed_count"] for part in summary.parts)
-    read = sum(part["row_count"] for part in summary.parts if part["resource"] == "invoices")
+    took_s = (summary.ended_at - summary.started_at).total_seconds()
     console.print(
-        f"{changed} sessions changed, {read} invoices read in "
-        f"{_duration((summary.ended_at - summary.started_at).total_seconds())} "
-        f"(waited {_duration(summary.waited_s)} for KSeF's limits). "
+        f"Took {_duration(took_s)}, waited {_duration(summary.waited_s)} for KSeF's limits. "
         f"Requests: {requests_text(summary.request_counts)}"
     )
     for part in summary.parts:
@@ -46,6 +44,29 @@ def print_load(
             )
     if built is not None:
         print_build(built, as_json=False)
+
+
+def _load_table(summary: LoadSummary) -> Table:
+    """Say what a load brought, by taxpayer."""
+    made = table(
+        "What this load brought",
+        "taxpayer",
+        "changed sessions",
+        "sessions read",
+        "accepted",
+        "failed",
+        "in process",
+        "packages",
+        "exported invoices",
+    )
+    for taxpayer in dict.fromkeys(part["taxpayer"] for part in summary.parts):
+        parts = [part for part in summary.parts if part["taxpayer"] == taxpayer]
+        exports = [part for part in parts if part["resource"].startswith("exports")]
+        counters = ("changed", "session", "accepted", "failed", "pending")
+        numbers = [sum(part[f"{counter}_count"] for part in parts) for counter in counters]
+        numbers += [sum(part[name] for part in exports) for name in ("page_count", "row_count")]
+        made.add_row(taxpayer, *(f"{number:,}" for number in numbers))
+    return made
 
 
 def print_build(summary: BuildSummary, *, as_json: bool) -> None:
@@ -82,9 +103,8 @@ def print_status(
         "invoices",
         "accepted",
         "failed",
-        "to read",
-        "requests left",
         "newest change",
+        "exported to",
     )
     for state in states:
         rows.add_row(
@@ -93,12 +113,14 @@ def print_status(
             _of(state.stored_count, state.invoice_count),
             _of(state.stored_accepted_count, state.accepted_count),
             _of(state.stored_failed_count, state.failed_count),
-            f"{state.worklist_session_count:,}" if state.worklist_session_count else "none",
-            str(state.remaining_requests.get("sessionInvoiceList", "—")),
             _cursor_text(state),
+            moment_text(min(state.exported_to.values())) if state.exported_to else "—",
         )
     console = console or report_console()
     console.print(rows)
+    for state in states:
+        if state.worklist_session_count:
+            console.print(f"{state.context}: {_left_text(state)}", soft_wrap=True)
     if published is not None:
         console.print(f"Published for analysts: {moment_text(published.published_at)}")
 
@@ -116,7 +138,7 @@ def requests_text(counts: dict[str, int]) -> str:
 def table(title: str, first: str, *numbers: str) -> Table:
     """Make a plain table: one column of names, the others right-aligned."""
     made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    made.add_column(first)
+    made.add_column(first, no_wrap=True)
     for name in numbers:
         made.add_column(name, justify="right")
     return made
@@ -132,8 +154,27 @@ def _of(stored: int, counted: int) -> str:
     return f"{stored:,}" if stored == counted else f"{stored:,} of {counted:,}"
 
 
+def _left_text(state: TaxpayerStatus) -> str:
+    """Say what is still to be read, and when it will have been."""
+    told = f"{counted(state.worklist_session_count, 'session')} to read"
+    if state.unknown_outcome_count:
+        told += f", {counted(state.unknown_outcome_count, 'invoice')} of unknown outcome"
+    left = state.remaining_requests.get("sessionInvoiceList")
+    if left is not None:
+        told += f"; {counted(left, 'request')} for invoices left this hour"
+    if state.done_by is None:
+        return told + "; KSeF is not done with them, later loads ask again"
+    return told + f"; done by {moment_text(state.done_by)} with hourly loads"
+
+
+def counted(count: int, thing: str) -> str:
+    """Write a number of things, in the singular for one."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
 def _cursor_text(state: TaxpayerStatus) -> str:
-    moments = [datetime.fromisoformat(text) for text in state.cursors.values()]
+    cursors = [text for part, text in state.cursors.items() if part.startswith("sessions")]
+    moments = [datetime.fromisoformat(text) for text in cursors]
     return moment_text(max(moments)) if moments else "—"
 
 

@@ -24,6 +24,9 @@ PRODUCTION_LIMITS = {
     "sessionInvoiceList": (10, 20, 200),
     "sessionMisc": (10, 120, 1200),
     "invoiceStatus": (30, 120, 1200),
+    "invoiceExport": (8, 16, 20),
+    "invoiceExportStatus": (10, 60, 600),
+    "storage": (-1, -1, -1),  # signed links are outside KSeF's limits
     "other": (10, 30, 120),
 }
 
@@ -47,6 +50,30 @@ LOOKBACK = timedelta(hours=2)
 # validity, up to an hour until KSeF closes them, and a working day of incident.
 OPEN_SESSION_REACH = timedelta(hours=36)
 UNSETTLED_REACH = timedelta(days=7)  # after this, an invoice without storage date is left alone
+
+# Exports. KSeF allows 100 days a window and caps a package; docs: przyrostowe-pobieranie-faktur.md
+EXPORTS_BEGIN = datetime(2026, 2, 1, tzinfo=UTC)  # KSeF 2.0 in production
+EXPORT_SPAN = timedelta(days=99)
+PACKAGE_CAP = 10_000  # invoices; a package this full counts as truncated whatever its flag says
+EXPORTS_PER_HOUR = 4  # for each subject type: KSeF takes 20 an hour for the four together
+EXPORT_INTERVAL = timedelta(minutes=15)  # between packages, once caught up
+RARE_SUBJECT_TYPES = ("Subject3", "SubjectAuthorized")
+RARE_EXPORT_INTERVAL = timedelta(hours=23)  # once a day, however late yesterday's load was
+EXPORT_POLL_S = (2.0, 30.0)  # the status is asked after the first, each wait half as long again
+EXPORT_PATIENCE_S = 15 * 60.0  # a package not ready by then is given up and asked for anew
+EXPORT_TRIES = 2  # exports asked for one window in one run
+DOWNLOAD_TRIES = 3  # each with fresh links
+
+# What a package may hold; more is no package of KSeF's. docs: limity.md
+PART_BYTES = 50_000_000 + 16  # an encrypted part
+INVOICE_BYTES = 3_000_000  # the largest invoice, with attachments
+METADATA_BYTES = 200_000_000  # 10,000 invoices with every text at its longest
+EXPANSION = 200  # unpacked bytes for each packed one: ten times what XML compresses to
+UPO_BYTES = 50_000_000  # 10,000 documents are a tenth of this
+STORAGE_DOMAIN = "mf.gov.pl"  # signed links lead there, or to the API's own host
+
+# What `detail="auto"` leaves of the hour's /invoices for failures that come later in that hour.
+COMPLETION_RESERVE = 0.25
 
 MAX_TIME_S = 50 * 60  # a load an hour, with time to spare
 COMMIT_EVERY_S = 120.0  # what a crash may cost, and before which wait rows are put in safety

@@ -1,242 +1,136 @@
-"""One taxpayer's share of a run: log in, discover what changed, drain what lacks."""
+"""One taxpayer's share of a run: log in, discover what changed; drain and export follow."""
 
 import logging
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from functools import partial
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from kseflow.client import KsefClient
 from kseflow.discover import SESSION_TYPES, Cursor, discover, modified_from
-from kseflow.errors import (
-    AccessDenied,
-    ContractViolation,
-    KsefError,
-    OutOfTime,
-    RequestRejected,
-    Throttled,
-)
-from kseflow.settings import ACCEPTED_STATUS_CODE
-from kseflow.tables import (
-    FAILED_INVOICES,
-    INVOICE_READS,
-    SESSION_INVOICES,
-    SESSIONS,
-    Table,
-    taxpayer_stamps,
-)
-from kseflow.worklist import Work, Worklist
+from kseflow.drain import InvoicesLane, ReceiptsLane
+from kseflow.errors import ContractViolation
+from kseflow.lane import Lane, Rows, Run, patiently
+from kseflow.packages import export_lanes, lacks_permission, wants_exports
+from kseflow.tables import SESSIONS
+from kseflow.worklist import INVOICE_TABLES
 
 log = logging.getLogger(__name__)
 
-Rows = tuple[Table, pa.Table]
 SEES_ALL_SESSIONS = {"Introspection", "EnforcementOperations"}
 
 
-@dataclass(frozen=True)
-class Scope:
-    """What a run is asked to do, for every taxpayer alike."""
+class LoginLane(Lane):
+    """Log in, and learn the limits; everything else of the taxpayer's follows."""
 
-    tables: frozenset[str]
-    since: datetime | None = None
-    in_progress: str = "failed"
+    resource, group = "login", "other"
 
-
-@dataclass
-class Part:
-    """One part of a taxpayer's share, a row of `sync_log`."""
-
-    resource: str
-    started_at: datetime
-    ended_at: datetime
-    modified_from: datetime | None = None
-    cursor_text: str | None = None
-    page_count: int = 0
-    row_count: int = 0
-    changed_count: int = 0
-    outcome: str = "running"
-    message: str | None = None
-
-    def warn(self, message: str) -> None:
-        self.outcome, self.message = "warning", message
-        log.warning("%s", message)
-
-    def fail(self, message: str) -> None:
-        self.outcome, self.message = "failed", message
-        log.error("%s", message)
-
-
-class Share:
-    """One taxpayer's client, what it does next, and the log of what it did.
-
-    `cursors` returns the cursors in the state of the load package that rows go into now.
-    """
-
-    def __init__(
-        self, client: KsefClient, worklist: Worklist, cursors: Callable[[], Cursor]
-    ) -> None:
-        self.client = client
-        self.parts: dict[str, Part] = {}
-        self._worklist = worklist
-        self._cursors = cursors
-        self._group = "anonymous"
-
-    def delay_s(self) -> float:
-        """Return the seconds until KSeF takes the next request of this share."""
-        return self.client.windows.delay_s(self._group)
-
-    def rows(self, scope: Scope) -> Iterator[Rows]:
-        """Yield the rows of each answer; trouble that ends the share is told in its log."""
-        try:
-            yield from _patiently(self._log_in)
-            if SESSIONS.name in scope.tables:
-                for session_type in sorted(SESSION_TYPES, key=self._listed_at):
-                    yield from _patiently(partial(self._list, session_type, scope))
-            if {SESSION_INVOICES.name, FAILED_INVOICES.name} & scope.tables:
-                yield from self._drain(scope)
-        except KsefError:
-            return  # its part of the log tells it
-
-    @contextmanager
-    def _part(self, resource: str, group: str) -> Iterator[Part]:
-        """Keep the log of one part; a part taken up again after a wait goes on counting."""
-        now = self.client.now()
-        part = self.parts.setdefault(resource, Part(resource, now, now))
-        part.outcome, self._group = "running", group
-        try:
-            yield part
-        except Throttled:
-            raise
-        except OutOfTime as error:
-            log.info("%s: %s", self.client.context, error)
-            if part.outcome == "running":
-                part.outcome, part.message = "out of time", str(error)
-            raise
-        except KsefError as error:
-            part.fail(f"{self.client.context}: {error}")
-            raise
-        except Exception as error:  # a bug of ours stops no other taxpayer; the log shows where
-            log.error("%s", traceback.format_exc())
-            part.fail(f"{self.client.context}: {type(error).__name__}: {error}")
-            raise KsefError from error
-        finally:
-            part.ended_at = self.client.now()
-        if part.outcome == "running":
-            part.outcome = "ok"
+    def _walk(self) -> Iterator[Rows]:
+        yield from patiently(self._log_in)
 
     def _log_in(self) -> Iterator[Rows]:
-        with self._part("login", "other") as part:
-            self.client.rate_limits()
-            permissions = self.client.permissions
-            if permissions is not None and not permissions & SEES_ALL_SESSIONS:
-                part.warn(
-                    f"the login of {self.client.context} lacks the permission Introspection: "
-                    "KSeF silently shows only the sessions that this login itself opened. "
-                    "Make a token with Introspection to see all of them"
-                )
+        self.client.rate_limits()
+        permissions, warnings = self.client.permissions, []
+        if permissions is not None and not permissions & SEES_ALL_SESSIONS:
+            warnings.append(
+                f"the login of {self.client.context} lacks the permission Introspection: "
+                "KSeF silently shows only the sessions that this login itself opened. "
+                "Make a token with Introspection to see all of them"
+            )
+        if wants_exports(self.run) and lacks_permission(self.client):
+            warnings.append(
+                f"the login of {self.client.context} lacks the permission InvoiceRead: nothing is "
+                "exported. Make a token with InvoiceRead, or set exports_per_hour to 0"
+            )
+        if warnings:
+            self.part.warn("; ".join(warnings))
         yield from ()
 
-    def _cursor(self, session_type: str) -> Cursor:
-        context = self.client.context
-        found: Cursor = self._cursors().setdefault(
-            f"{context.type}:{context.id}:{session_type}", {}
-        )
-        return found
+    def followers(self) -> Sequence[Lane]:
+        if self.trouble is not None:
+            return ()
+        lanes = export_lanes(self.client, self.run)
+        if SESSIONS.name in self.run.tables:
+            longest_waiting = sorted(SESSION_TYPES, key=self._listed_at)
+            return [SessionsLane(self.client, self.run, longest_waiting), *lanes]
+        return [*drain_lanes(self.client, self.run), *lanes]
 
     def _listed_at(self, session_type: str) -> str:
-        """Return when a session type was last listed whole: the longest waiting goes first."""
-        return str(self._cursor(session_type).get("listed_at", ""))
+        """Return when a session type was last listed whole."""
+        return str(_cursor(self.client, self.run, session_type).get("listed_at", ""))
 
-    def _list(self, session_type: str, scope: Scope) -> Iterator[Rows]:
-        context = self.client.context
-        with self._part(f"sessions_{session_type.lower()}", "sessionList") as part:
-            cursor = partial(self._cursor, session_type)
-            oldest_open = self._worklist.oldest_open(context, session_type, self.client.now())
-            part.modified_from = modified_from(cursor(), scope.since, oldest_open)
-            expected_count = 0
-            if "listing" not in cursor():  # one taken up again lists only what it lacked
-                expected_count = self._worklist.session_count(
-                    context, session_type, part.modified_from
-                )
-            listed: set[str] = set()
-            for page in discover(
-                self.client, session_type, cursor, since=scope.since, oldest_open=oldest_open
-            ):
-                part.page_count += 1
-                part.row_count += page.num_rows
-                listed.update(page["reference_number"].to_pylist())
-                part.changed_count += self._worklist.note_listed(page)
-                part.cursor_text = cursor().get("cursor")
-                yield SESSIONS, page
-            part.cursor_text = cursor()["cursor"]
-            log.info("%s: %d %s sessions changed", context, part.changed_count, session_type)
-            if len(listed) < expected_count:
-                part.warn(
-                    f"{context}: KSeF listed {len(listed)} {session_type} sessions where it listed "
-                    f"{expected_count} before; does this login still have Introspection?"
-                )
 
-    def _drain(self, scope: Scope) -> Iterator[Rows]:
-        with self._part("invoices", "sessionInvoiceList") as part:
-            todo = self._worklist.due(
-                self.client.context,
-                self.client.now(),
-                in_progress=scope.in_progress,
-                budget=self.client.windows.remaining_count("sessionInvoiceList"),
-                failed_only=SESSION_INVOICES.name not in scope.tables,
+class SessionsLane(Lane):
+    """List what changed among the sessions of one type; the next type follows, then the drain."""
+
+    group = "sessionList"
+
+    def __init__(self, client: KsefClient, run: Run, session_types: Sequence[str]) -> None:
+        self._session_type, *self._following_types = session_types
+        self.resource = f"sessions_{self._session_type.lower()}"
+        super().__init__(client, run)
+
+    def _walk(self) -> Iterator[Rows]:
+        yield from patiently(self._list)
+
+    def followers(self) -> Sequence[Lane]:
+        # A session that breaks the contract keeps none of the others from being read.
+        if self.trouble is not None and not isinstance(self.trouble, ContractViolation):
+            return ()
+        if self._following_types:
+            return [SessionsLane(self.client, self.run, self._following_types)]
+        return drain_lanes(self.client, self.run)
+
+    def _list(self) -> Iterator[Rows]:
+        context, session_type, part = self.client.context, self._session_type, self.part
+        worklist, since = self.run.worklist, self.run.options.since
+        cursor = partial(_cursor, self.client, self.run, session_type)
+        oldest_open = worklist.oldest_open(context, session_type, self.client.now())
+        part.modified_from = modified_from(cursor(), since, oldest_open)
+        expected_count = 0
+        if "listing" not in cursor():  # one taken up again lists only what it lacked
+            expected_count = worklist.session_count(context, session_type, part.modified_from)
+        listed: set[str] = set()
+        for page in discover(
+            self.client, session_type, cursor, since=since, oldest_open=oldest_open
+        ):
+            part.page_count += 1
+            part.row_count += page.num_rows
+            listed.update(page["reference_number"].to_pylist())
+            part.changed_count += worklist.note_listed(page)
+            part.cursor_text = cursor().get("cursor")
+            yield SESSIONS, page
+        part.cursor_text = cursor()["cursor"]
+        log.info("%s: %d %s sessions changed", context, part.changed_count, session_type)
+        if len(listed) < expected_count:
+            part.warn(
+                f"{context}: KSeF listed {len(listed)} {session_type} sessions where it listed "
+                f"{expected_count} before; does this login still have Introspection?"
             )
-            log.info("%s: %d sessions to read", self.client.context, len(todo))
-            for work in todo:
-                yield from _patiently(partial(self._read, work, part))
-
-    def _read(self, work: Work, part: Part) -> Iterator[Rows]:
-        """Read one session; what is wrong with this session alone is a row, not an end."""
-        client, reference = self.client, work.session_reference_number
-        stamps = taxpayer_stamps(client.context.type, client.context.id, client.now())
-        stamps["session_reference_number"] = reference
-        read = client.failed_invoices if work.endpoint == "failed" else client.session_invoices
-        row_count, error = 0, None
-        try:
-            for page in read(reference):
-                stamps["read_at"] = page.received_at
-                rows = SESSION_INVOICES.arrow_from_api(page.items, **stamps)
-                part.page_count += 1
-                part.row_count += rows.num_rows
-                row_count += rows.num_rows
-                yield SESSION_INVOICES, rows
-                yield FAILED_INVOICES, rows.filter(_is_failed(rows, work.endpoint))
-        except AccessDenied:
-            raise
-        except (ContractViolation, RequestRejected) as trouble:
-            error = f"session {reference}: {trouble}"
-            part.fail(f"{client.context}: {error}")
-        reading = {
-            **stamps,
-            "endpoint": work.endpoint,
-            "session_date_updated": work.date_updated,
-            "row_count": row_count,
-            "error": error,
-        }
-        yield INVOICE_READS, INVOICE_READS.arrow([reading])
 
 
-def _patiently(step: Callable[[], Iterator[Rows]]) -> Iterator[Rows]:
-    """Take a step up again after KSeF asked for a long wait, which lets other taxpayers go on."""
-    while True:
-        try:
-            yield from step()
-            return
-        except Throttled as error:
-            log.info("%s", error)
-            yield SESSIONS, SESSIONS.schema.empty_table()
+def drain_lanes(client: KsefClient, run: Run) -> Sequence[Lane]:
+    """Return the lanes that read what the taxpayer's warehouse lacks of listed sessions."""
+    if not run.tables & INVOICE_TABLES:
+        return ()
+    backlog = run.worklist.backlog(
+        client.context,
+        client.now(),
+        tables=run.tables & INVOICE_TABLES,
+        in_progress=run.options.in_progress,
+        detail=run.options.detail,
+        budget=client.windows.remaining_count(InvoicesLane.group),
+    )
+    log.info(
+        "%s: %d sessions to read, and %d receipts",
+        client.context,
+        len(backlog.invoices) + len(backlog.completion),
+        len(backlog.receipts),
+    )
+    lanes: list[Lane] = [InvoicesLane(client, run, backlog)]
+    return [*lanes, ReceiptsLane(client, run, backlog)] if backlog.receipts else lanes
 
 
-def _is_failed(rows: pa.Table, endpoint: str) -> pa.Array:
-    if endpoint == "failed":
-        return pa.array([True] * rows.num_rows)
-    return pc.greater(rows["status_code"], ACCEPTED_STATUS_CODE)
+def _cursor(client: KsefClient, run: Run, session_type: str) -> Cursor:
+    context = client.context
+    key = f"{context.type}:{context.id}:{session_type}"
+    found: Cursor = run.cursors(SESSIONS.name).setdefault(key, {})
+    return found

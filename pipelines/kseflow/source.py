@@ -1,4 +1,4 @@
-"""The dlt source: sessions, session invoices, failed invoices, and what the run did.
+"""The dlt source: sessions, their invoices and receipts, export packages, and what the run did.
 
 All resources share one walk through the API (`Extraction`): one answer of /invoices serves
 several tables, and what is read depends on what was listed and on what the warehouse lacks.
@@ -6,6 +6,7 @@ several tables, and what is read depends on what was listed and on what the ware
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import dlt
@@ -13,15 +14,17 @@ import httpx
 import pyarrow as pa
 from dlt.extract import DltResource
 
+from kseflow.arrow import Table
 from kseflow.client import KsefClient, http_transport
 from kseflow.clock import Clock, SystemClock, TimeBox
 from kseflow.config import configured_credentials
 from kseflow.credentials import Credentials
 from kseflow.extraction import Extraction
+from kseflow.lane import Rows
 from kseflow.limits import SlidingWindows
-from kseflow.settings import MAX_TIME_S, PATIENCE_S
-from kseflow.share import Rows
-from kseflow.tables import TABLES, Table
+from kseflow.options import SUBJECT_TYPES, Options
+from kseflow.settings import EXPORTS_PER_HOUR, MAX_TIME_S, PATIENCE_S
+from kseflow.tables import TABLES
 from kseflow.warehouse import Warehouse
 
 
@@ -32,20 +35,36 @@ def ksef_source(
     credentials: Sequence[Credentials] | None = None,
     since: datetime | None = None,
     in_progress: str = "failed",
+    detail: str = "auto",
+    exports_per_hour: int = EXPORTS_PER_HOUR,
+    exports_from: datetime | None = None,
+    subject_types: Sequence[str] = SUBJECT_TYPES,
+    xml_folder: str | None = None,
+    compression: str = "Zip",
     max_time_s: float | None = MAX_TIME_S,
 ) -> Sequence[DltResource]:
     """Load sessions changed since the last run, and the invoices that the destination lacks.
 
     `environment` is `production`, `demo`, `test` or a base URL; `credentials` default to the
-    configured taxpayers. `since` (aware) lists sessions changed since then instead of since the
-    last run. `in_progress="all"` reads all invoices of open sessions, not just the failed ones.
-    `max_time_s` ends waits for KSeF's limits; what is left comes with the next run.
-    Resources: `sessions`, `session_invoices`, `failed_invoices`, `invoice_reads`,
-    `api_requests`, `sync_log`. Source: GET /sessions and the endpoints below it
+    configured taxpayers. `max_time_s` ends waits for KSeF's limits; what is left comes with the
+    next run. The others are those of `Options`. Resources: `sessions`, `session_invoices`,
+    `failed_invoices`, `invoice_reads`, `upo_documents`, `upo_reads`, `export_packages`,
+    `invoice_metadata`, `api_requests`, `sync_log`.
+    Source: GET /sessions and the endpoints below it, POST /invoices/exports
     """
     box = TimeBox(SystemClock(), max_time_s)
     clients = make_clients(environment, credentials or configured_credentials(), box)
-    extraction = Extraction(clients, box, since=since, in_progress=in_progress)
+    options = Options(
+        since=since,
+        in_progress=in_progress,
+        detail=detail,
+        exports_per_hour=exports_per_hour,
+        exports_from=exports_from,
+        subject_types=tuple(subject_types),
+        xml_folder=Path(xml_folder) if xml_folder else None,
+        compression=compression,
+    )
+    extraction = Extraction(clients, box, options)
     return resources(extraction, until_commit=False)
 
 
@@ -83,7 +102,7 @@ def resources(
     def answers() -> Iterator[Rows]:
         yield from extraction.rows(
             Warehouse.of_pipeline(dlt.current.pipeline()),
-            lambda: dlt.current.resource_state("sessions"),
+            dlt.current.resource_state,
             frozenset(only or dlt.current.source().resources.selected),
             until_commit=until_commit,
         )

@@ -1,12 +1,14 @@
 """How complete the copy is, per taxpayer: KSeF's counters against the rows stored."""
 
+import math
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from kseflow.credentials import Context
-from kseflow.tables import API_REQUESTS, SESSION_INVOICES, SESSIONS, SYNC_LOG
+from kseflow.tables import API_REQUESTS, EXPORT_PACKAGES, SESSION_INVOICES, SESSIONS, SYNC_LOG
 from kseflow.warehouse import Warehouse
+from kseflow.worklist import invoice_page_count
 
 COUNTS_SQL = """
 with taxpayers as (
@@ -52,10 +54,23 @@ inner join (
     using (context_type, context_id, {part}, run_id)
 """
 
+EXPORTED_SQL = """
+select context_type, context_id, subject_type, max(next_from) as exported_to
+from {}
+where status_code = 200 and error is null
+group by 1, 2, 3
+order by 1, 2, 3
+"""
+
 
 @dataclass(frozen=True)
 class TaxpayerStatus:
-    """One taxpayer's state in the warehouse; counts are of sessions, invoices or requests."""
+    """One taxpayer's state in the warehouse; counts are of sessions, invoices or requests.
+
+    `unknown_outcome_count` are invoices of which it is not even known whether they got in.
+    `done_by` is when hourly loads will have read what can be read now, None when nothing is left.
+    `exported_to` is, by subject type, the moment up to which exports are complete.
+    """
 
     context: Context
     cursors: dict[str, str]
@@ -69,6 +84,9 @@ class TaxpayerStatus:
     worklist_session_count: int
     worklist_missing_count: int
     worklist_unsettled_count: int
+    unknown_outcome_count: int
+    done_by: datetime | None
+    exported_to: dict[str, datetime]
     remaining_requests: dict[str, int]
     last_load_at: datetime | None
     last_trouble: str | None
@@ -80,7 +98,10 @@ class TaxpayerStatus:
     def as_json(self) -> dict[str, Any]:
         """Return plain values for `--json`."""
         told = asdict(self) | {"is_complete": self.is_complete}
-        return told | {"last_load_at": self.last_load_at and self.last_load_at.isoformat()}
+        moments = ("last_load_at", "done_by")
+        told |= {name: told[name] and told[name].isoformat() for name in moments}
+        exported = {kind: moment.isoformat() for kind, moment in self.exported_to.items()}
+        return told | {"exported_to": exported}
 
 
 def status(
@@ -89,7 +110,8 @@ def status(
     """Return every taxpayer's state, at `now` (UTC), from the loaded tables alone."""
     lacking = warehouse.worklist().lacking(in_progress=in_progress).to_pylist()
     logs = _last_parts(warehouse)
-    remaining = _remaining_requests(warehouse, now)
+    budgets = _budgets(warehouse, now)
+    exported = _exported(warehouse)
     found = []
     for row in warehouse.rows(COUNTS_SQL, SYNC_LOG, SESSIONS, SESSION_INVOICES):
         context = Context(row.pop("context_type"), row.pop("context_id"))
@@ -97,6 +119,7 @@ def status(
             w for w in lacking if (w["context_type"], w["context_id"]) == (context.type, context.id)
         ]
         parts = logs.get(context, [])
+        budget = budgets.get(context, {})
         found.append(
             TaxpayerStatus(
                 context=context,
@@ -105,7 +128,12 @@ def status(
                 worklist_session_count=len(own),
                 worklist_missing_count=sum(w["missing_count"] for w in own),
                 worklist_unsettled_count=sum(w["unsettled_count"] for w in own),
-                remaining_requests=remaining.get(context, {}),
+                unknown_outcome_count=sum(
+                    w["missing_failed_count"] + w["missing_accepted_count"] for w in own
+                ),
+                done_by=_done_by(own, budget.get("sessionInvoiceList"), now),
+                exported_to=exported.get(context, {}),
+                remaining_requests={group: left for group, (left, _) in budget.items()},
                 last_load_at=max((p["ended_at"] for p in parts), default=None),
                 last_trouble=next((p["message"] for p in parts if p["outcome"] != "ok"), None),
             )
@@ -122,15 +150,38 @@ def _last_parts(warehouse: Warehouse) -> dict[Context, list[dict[str, Any]]]:
     return parts
 
 
-def _remaining_requests(warehouse: Warehouse, now: datetime) -> dict[Context, dict[str, int]]:
-    """Return how many requests each taxpayer's groups still take within this hour."""
+def _budgets(warehouse: Warehouse, now: datetime) -> dict[Context, dict[str, tuple[int, int]]]:
+    """Return how many requests each taxpayer's groups still take within this hour, and an hour."""
     spent = warehouse.request_times(now)
-    remaining: dict[Context, dict[str, int]] = {}
+    budgets: dict[Context, dict[str, tuple[int, int]]] = {}
     latest_sql = LATEST_SQL.format(part="api_group")
     for row in warehouse.rows(latest_sql, API_REQUESTS, API_REQUESTS):
         context = Context(row["context_type"], row["context_id"])
         if row["hourly_limit"] >= 0:
             used = len(spent.get((context, row["api_group"]), []))
             left = max(row["hourly_limit"] - used, 0)
-            remaining.setdefault(context, {})[row["api_group"]] = left
-    return remaining
+            budgets.setdefault(context, {})[row["api_group"]] = (left, row["hourly_limit"])
+    return budgets
+
+
+def _done_by(
+    lacking: list[dict[str, Any]], budget: tuple[int, int] | None, now: datetime
+) -> datetime | None:
+    """Return when requests for all rows that are due will have fit the hourly budget."""
+    due = [row for row in lacking if row["due_at"] is not None and row["due_at"] <= now]
+    request_count = sum(invoice_page_count(row) for row in due)
+    if not request_count:
+        return None
+    left, hourly = budget or (0, 0)
+    if request_count <= left or not hourly:
+        return now
+    return now + timedelta(hours=math.ceil((request_count - left) / hourly))
+
+
+def _exported(warehouse: Warehouse) -> dict[Context, dict[str, datetime]]:
+    """Return up to when each taxpayer's exports are complete, by subject type."""
+    exported: dict[Context, dict[str, datetime]] = {}
+    for row in warehouse.rows(EXPORTED_SQL, EXPORT_PACKAGES):
+        context = Context(row["context_type"], row["context_id"])
+        exported.setdefault(context, {})[row["subject_type"]] = row["exported_to"]
+    return exported

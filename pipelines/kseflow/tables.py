@@ -1,172 +1,11 @@
-"""The raw tables: every column once, with its type, its place in the API and its meaning.
+"""The raw tables: every column once, with its type, its place in the API and its meaning."""
 
-A page of JSON becomes an Arrow table here; what the API sends and no column names is kept in
-`unrecognised`. Signed URLs are credentials: they are left out.
-"""
-
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
-import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from kseflow.errors import ContractViolation
-
-TEXT, COUNT, TIME = pa.string(), pa.int32(), pa.timestamp("us", tz="UTC")
-TEXTS = pa.list_(pa.string())
-
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column; `api_field` is its path in the API's item, empty when the load stamps it."""
-
-    name: str
-    type: pa.DataType
-    api_field: str
-    description: str
-    is_required: bool = False
-
-    @cached_property
-    def path(self) -> list[str]:
-        return self.api_field.split(".")
-
-
-@dataclass(frozen=True)
-class Table:
-    """One raw table: its key and its columns."""
-
-    name: str
-    description: str
-    key: tuple[str, ...]
-    columns: tuple[Column, ...]
-    left_out: frozenset[str] = field(default=frozenset())
-
-    @cached_property
-    def schema(self) -> pa.Schema:
-        """The Arrow schema; key columns and required ones are not null."""
-        return pa.schema(
-            pa.field(c.name, c.type, nullable=not (c.is_required or c.name in self.key))
-            for c in self.columns
-        )
-
-    @cached_property
-    def hints(self) -> dict[str, dict[str, Any]]:
-        """dlt's column hints: descriptions, and which of two rows with one key is kept."""
-        return {
-            c.name: {
-                "name": c.name,
-                "description": c.description,
-                **({"dedup_sort": "desc"} if c.name == "read_at" else {}),
-            }
-            for c in self.columns
-        }
-
-    def arrow(self, rows: Iterable[Row]) -> pa.Table:
-        """Build an Arrow table of rows that have the columns' own names; what lacks is null."""
-        rows = list(rows)
-        return pa.table(
-            {c.name: pa.array([row.get(c.name) for row in rows], c.type) for c in self.columns},
-            schema=self.schema,
-        )
-
-    def arrow_from_api(self, items: Sequence[Row], **stamps: Any) -> pa.Table:
-        """Build an Arrow table of API items; `stamps` fill the columns the API does not send.
-
-        Raises `ContractViolation`, naming item and field, when a required field is missing or a
-        value does not fit its column.
-        """
-        if odd := [item for item in items if not isinstance(item, dict)]:
-            raise ContractViolation(f"{self.name}: {odd[0]!r} stands where an object should")
-        arrays = []
-        for column in self.columns:
-            if column.name in stamps:
-                values = [stamps[column.name]] * len(items)
-            elif column.name == "unrecognised":
-                values = [self._unrecognised(item) for item in items]
-            else:
-                values = [_at(item, column.path) for item in items]
-                if column.is_required and None in values:
-                    raise self._violation(items[values.index(None)], column, "is missing")
-            try:
-                arrays.append(_array(values, column.type))
-            except (pa.ArrowException, TypeError, OverflowError) as error:
-                odd = next(v for v in values if not _fits(v, column.type))
-                item = items[values.index(odd)]
-                raise self._violation(item, column, f"is {odd!r}") from error
-        return pa.table(arrays, schema=self.schema)
-
-    def accepts(self, item: Row) -> bool:
-        """Tell whether an API item has every required field, each of its type."""
-        stamped = {c.name: None for c in self.columns if not c.api_field}
-        try:
-            self.arrow_from_api([item], **stamped)
-        except ContractViolation:
-            return False
-        return True
-
-    @cached_property
-    def _known(self) -> dict[str, frozenset[str]]:
-        """The field names the columns know: of the item (key "") and of each nested object."""
-        known: dict[str, set[str]] = {"": set(self.left_out)}
-        for column in self.columns:
-            if column.api_field:
-                *parents, leaf = column.path
-                known.setdefault(".".join(parents), set()).add(leaf)
-                known[""].add(column.path[0])
-        return {parent: frozenset(names) for parent, names in known.items()}
-
-    def _unrecognised(self, item: Row) -> str | None:
-        """Return the fields that no column names as JSON text, None when there are none."""
-        extra = {name: item[name] for name in item.keys() - self._known[""]}
-        for parent, names in self._known.items():
-            nested = item.get(parent) if parent else None
-            if isinstance(nested, dict) and (unknown := nested.keys() - names):
-                extra[parent] = {name: nested[name] for name in unknown}
-        if not extra:
-            return None
-        return orjson.dumps(_without_signed_urls(extra), option=orjson.OPT_SORT_KEYS).decode()
-
-    def _violation(self, item: Row, column: Column, trouble: str) -> ContractViolation:
-        name = item.get("referenceNumber", "an item without referenceNumber")
-        return ContractViolation(f"{self.name}: field {column.api_field} of {name} {trouble}")
-
-
-def _at(item: Any, path: list[str]) -> Any:
-    for name in path:
-        item = item.get(name) if isinstance(item, dict) else None
-    return item
-
-
-def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
-    if kind is TIME and any(isinstance(value, str) for value in values):
-        # KSeF sends up to 7 decimals; Arrow keeps 9, the warehouse 6: cut here, on purpose.
-        return pc.cast(pc.cast(pa.array(values, TEXT), pa.timestamp("ns", tz="UTC")), TIME, False)
-    if kind is TEXT and any(isinstance(value, dict) for value in values):
-        values = [value and orjson.dumps(value).decode() for value in values]
-    return pa.array(values, kind)
-
-
-def _fits(value: Any, kind: pa.DataType) -> bool:
-    try:
-        _array([value], kind)
-    except (pa.ArrowException, TypeError, OverflowError):
-        return False
-    return True
-
-
-def _without_signed_urls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_signed_urls(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_without_signed_urls(part) for part in value]
-    return "(signed URL left out)" if isinstance(value, str) and "sig=" in value else value
-
+from kseflow.arrow import AMOUNT, BYTES, COUNT, DATE, FLAG, TEXT, TEXTS, TIME, Column, Table
 
 TAXPAYER = (
     Column("context_type", TEXT, "", "Kind of taxpayer identifier: Nip, InternalId or NipVatUe"),
@@ -271,6 +110,189 @@ INVOICE_READS = Table(
     ),
 )
 
+UPO_DOCUMENTS = Table(
+    "upo_documents",
+    "One row per accepted invoice that a session's receipt (UPO) confirms. "
+    "GET /sessions/{ref}/upo/{upoRef}, which GET /sessions/{ref} links to",
+    ("context_type", "context_id", "ksef_number"),
+    (
+        *TAXPAYER,
+        Column("ksef_number", TEXT, "NumerKSeFDokumentu", "KSeF number", True),
+        Column("session_reference_number", TEXT, "NumerReferencyjnySesji", "Its session", True),
+        Column("upo_reference_number", TEXT, "", "KSeF's name of the receipt's page", True),
+        Column("seller_nip", TEXT, "NipSprzedawcy", "The seller's NIP", True),
+        Column("invoice_number", TEXT, "NumerFaktury", "The seller's number", True),
+        Column("issue_date", DATE, "DataWystawieniaFaktury", "Issue date on the invoice", True),
+        Column(
+            "sent_date", TIME, "DataPrzeslaniaDokumentu", "When it was sent, milliseconds", True
+        ),
+        Column(
+            "acquisition_date",
+            TIME,
+            "DataNadaniaNumeruKSeF",
+            "When the KSeF number was given, milliseconds",
+            True,
+        ),
+        Column("invoice_hash", TEXT, "SkrotDokumentu", "SHA-256 of its XML, Base64", True),
+        Column("invoicing_mode", TEXT, "TrybWysylki", "Online or Offline", True),
+        Column("form_code", TEXT, "KodFormularza", "Form of the invoice, e.g. FA (3)", True),
+        Column("read_at", TIME, "", "KSeF's time when the receipt was read", True),
+    ),
+)
+
+UPO_READS = Table(
+    "upo_reads",
+    "One row per session: what the last reading of its receipt (UPO) found",
+    ("context_type", "context_id", "session_reference_number"),
+    (
+        *TAXPAYER,
+        Column("session_reference_number", TEXT, "", "The session"),
+        Column("session_date_updated", TIME, "", "date_updated of the session read for", True),
+        Column("page_count", COUNT, "", "Pages of the receipt", True),
+        Column("row_count", COUNT, "", "Invoices in them", True),
+        Column("error", TEXT, "", "Why the reading failed; null when it did not"),
+        Column("read_at", TIME, "", "KSeF's time when the last page was read", True),
+    ),
+)
+
+EXPORT_PACKAGES = Table(
+    "export_packages",
+    "One row per package: an export asked for, what it held, and where the next one begins. "
+    "POST /invoices/exports, GET /invoices/exports/{ref}",
+    ("context_type", "context_id", "subject_type", "reference_number"),
+    (
+        *TAXPAYER,
+        Column(
+            "subject_type",
+            TEXT,
+            "",
+            "The taxpayer's part in the invoices: Subject1 (seller), Subject2 (buyer), Subject3 "
+            "or SubjectAuthorized",
+        ),
+        Column("reference_number", TEXT, "", "KSeF's name of the export"),
+        Column("requested_from", TIME, "", "The window's start, by permanent storage date", True),
+        Column("requested_from_text", TEXT, "", "The same as it was sent, up to 7 decimals", True),
+        Column("requested_to", TIME, "", "The window's end as it was sent; null for an open one"),
+        Column("is_metadata_only", FLAG, "", "Whether the package is without invoices' XML", True),
+        Column("requested_at", TIME, "", "KSeF's time when the export was asked for", True),
+        *STATUS,
+        Column("completed_date", TIME, "completedDate", "When KSeF had built the package"),
+        Column(
+            "package_expiration_date",
+            TIME,
+            "packageExpirationDate",
+            "Until when KSeF keeps the package",
+        ),
+        Column("invoice_count", COUNT, "package.invoiceCount", "Invoices in it, KSeF's count"),
+        Column("size_bytes", BYTES, "package.size", "Its size, as KSeF tells it"),
+        Column("part_count", COUNT, "", "Files it comes in"),
+        Column(
+            "parts",
+            TEXT,
+            "",
+            "JSON list of them: ordinalNumber, partName, sizes in bytes and SHA-256 (Base64), "
+            "plain and encrypted",
+        ),
+        Column("compression_type", TEXT, "package.compressionType", "Zip or TarGz"),
+        Column(
+            "is_truncated",
+            FLAG,
+            "package.isTruncated",
+            "Whether KSeF says it hit a cap and more follow",
+        ),
+        Column("last_issue_date", DATE, "package.lastIssueDate", "Null: exports go by storage"),
+        Column(
+            "last_invoicing_date", TIME, "package.lastInvoicingDate", "Null: exports go by storage"
+        ),
+        Column(
+            "last_permanent_storage_date",
+            TIME,
+            "package.lastPermanentStorageDate",
+            "Storage date of the last invoice in it; only when truncated",
+        ),
+        Column(
+            "permanent_storage_hwm_date",
+            TIME,
+            "package.permanentStorageHwmDate",
+            "High-water mark: below it, no further invoice can appear",
+        ),
+        Column(
+            "permanent_storage_hwm_date_text",
+            TEXT,
+            "package.permanentStorageHwmDate",
+            "The same as KSeF wrote it",
+        ),
+        Column("metadata_count", COUNT, "", "Invoices in its _metadata.json; null if not read"),
+        Column("next_from", TIME, "", "Where the next window of this subject type begins", True),
+        Column("next_from_text", TEXT, "", "The same, up to 7 decimals", True),
+        Column(
+            "is_effectively_truncated",
+            FLAG,
+            "",
+            "Whether it hit a cap, also where KSeF did not say so; null while not complete",
+        ),
+        Column("cursor_moved", FLAG, "", "Whether next_from is later than requested_from", True),
+        Column("error", TEXT, "", "Why its invoices could not be taken; null when they were"),
+        *READ,
+    ),
+    frozenset({"package.parts"}),
+)
+
+INVOICE_METADATA = Table(
+    "invoice_metadata",
+    "One row per invoice that KSeF exported, as its package last told it. _metadata.json of "
+    "/invoices/exports",
+    ("context_type", "context_id", "subject_type", "ksef_number"),
+    (
+        *TAXPAYER,
+        Column("subject_type", TEXT, "", "The taxpayer's part in it; see export_packages"),
+        Column("ksef_number", TEXT, "ksefNumber", "KSeF number", True),
+        Column("package_reference_number", TEXT, "", "The package it last came in", True),
+        Column("invoice_number", TEXT, "invoiceNumber", "The seller's number", True),
+        Column("issue_date", DATE, "issueDate", "Issue date on the invoice", True),
+        Column("invoicing_date", TIME, "invoicingDate", "When KSeF took it in", True),
+        Column("acquisition_date", TIME, "acquisitionDate", "When the number was given", True),
+        Column(
+            "permanent_storage_date",
+            TIME,
+            "permanentStorageDate",
+            "When it was stored for good",
+            True,
+        ),
+        Column("seller_nip", TEXT, "seller.nip", "The seller's NIP", True),
+        Column("seller_name", TEXT, "seller.name", "The seller's name"),
+        Column(
+            "buyer_identifier_type",
+            TEXT,
+            "buyer.identifier.type",
+            "Kind of the buyer's identifier: Nip, VatUe, Other or None",
+        ),
+        Column("buyer_identifier", TEXT, "buyer.identifier.value", "The buyer's identifier"),
+        Column("buyer_name", TEXT, "buyer.name", "The buyer's name"),
+        Column("net_amount", AMOUNT, "netAmount", "Net, in currency", True),
+        Column("gross_amount", AMOUNT, "grossAmount", "Gross, in currency", True),
+        Column("vat_amount", AMOUNT, "vatAmount", "VAT, always in PLN", True),
+        Column("currency", TEXT, "currency", "Currency code, ISO 4217", True),
+        Column("invoicing_mode", TEXT, "invoicingMode", "Online or Offline", True),
+        Column("invoice_type", TEXT, "invoiceType", "Kind of invoice, e.g. Vat or Kor", True),
+        Column("form_system_code", TEXT, "formCode.systemCode", "Form, e.g. FA (3)"),
+        Column("form_schema_version", TEXT, "formCode.schemaVersion", "Its version, e.g. 1-0E"),
+        Column("form_value", TEXT, "formCode.value", "Its family, e.g. FA"),
+        Column("is_self_invoicing", FLAG, "isSelfInvoicing", "Issued by the buyer", True),
+        Column("has_attachment", FLAG, "hasAttachment", "Whether it has an attachment", True),
+        Column("invoice_hash", TEXT, "invoiceHash", "SHA-256 of its XML, Base64", True),
+        Column(
+            "hash_of_corrected_invoice",
+            TEXT,
+            "hashOfCorrectedInvoice",
+            "Of a correction: SHA-256 of the invoice it corrects",
+        ),
+        Column("third_subjects", TEXT, "thirdSubjects", "JSON list of third parties"),
+        Column("authorized_subject", TEXT, "authorizedSubject", "JSON of the authorized party"),
+        *READ,
+    ),
+)
+
 API_REQUESTS = Table(
     "api_requests",
     "One row per run, taxpayer and group of endpoints: what the run spent of KSeF's limits",
@@ -303,13 +325,24 @@ SYNC_LOG = Table(
     (
         Column("run_id", TEXT, "", "The run: when it began (UTC), and a random part"),
         *TAXPAYER,
-        Column("resource", TEXT, "", "login, sessions_online, sessions_batch or invoices"),
+        Column(
+            "resource",
+            TEXT,
+            "",
+            "login, sessions_online, sessions_batch, invoices, upo or "
+            "exports_subject1 to exports_subjectauthorized",
+        ),
         Column("environment", TEXT, "", "The API's base URL", True),
         Column("started_at", TIME, "", "KSeF's time when the part began", True),
         Column("ended_at", TIME, "", "KSeF's time when the part ended", True),
-        Column("modified_from", TIME, "", "Sessions: listed if changed since this moment"),
-        Column("cursor_text", TEXT, "", "Sessions: the cursor the part ended with"),
-        Column("page_count", COUNT, "", "Pages read", True),
+        Column(
+            "modified_from",
+            TIME,
+            "",
+            "Sessions: listed if changed since this moment; exports: where the first window began",
+        ),
+        Column("cursor_text", TEXT, "", "Sessions and exports: the cursor the part ended with"),
+        Column("page_count", COUNT, "", "Pages or packages read", True),
         Column("row_count", COUNT, "", "Rows received", True),
         Column("changed_count", COUNT, "", "Sessions: those new or changed since last seen", True),
         Column("outcome", TEXT, "", "ok, out of time, failed, or warning", True),
@@ -318,7 +351,18 @@ SYNC_LOG = Table(
     ),
 )
 
-TABLES = (SESSIONS, SESSION_INVOICES, FAILED_INVOICES, INVOICE_READS, API_REQUESTS, SYNC_LOG)
+TABLES = (
+    SESSIONS,
+    SESSION_INVOICES,
+    FAILED_INVOICES,
+    INVOICE_READS,
+    UPO_DOCUMENTS,
+    UPO_READS,
+    EXPORT_PACKAGES,
+    INVOICE_METADATA,
+    API_REQUESTS,
+    SYNC_LOG,
+)
 
 
 def taxpayer_stamps(context_type: str, context_id: str, read_at: datetime) -> dict[str, Any]:

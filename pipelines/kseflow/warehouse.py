@@ -1,6 +1,7 @@
 """What earlier runs left in the destination, read with plain SQL."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import monotonic
@@ -12,11 +13,21 @@ import pyarrow as pa
 from dlt import Pipeline
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
+from kseflow.arrow import Table
 from kseflow.clock import SystemClock
 from kseflow.credentials import Context
 from kseflow.errors import WarehouseError
-from kseflow.tables import API_REQUESTS, INVOICE_READS, SESSION_INVOICES, SESSIONS, SYNC_LOG, Table
-from kseflow.worklist import STORED, STORED_SQL, Worklist
+from kseflow.tables import (
+    API_REQUESTS,
+    EXPORT_PACKAGES,
+    INVOICE_READS,
+    SESSION_INVOICES,
+    SESSIONS,
+    SYNC_LOG,
+    UPO_DOCUMENTS,
+    UPO_READS,
+)
+from kseflow.worklist import CONFIRMED, CONFIRMED_SQL, STORED, STORED_SQL, Worklist
 
 DATASET = "ksef_raw"
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -36,6 +47,14 @@ def load_file(database: Path) -> Path:
     DuckDB gives a file to one process, so analysts and loads have one each.
     """
     return database.with_stem(f"{database.stem}-load")
+
+
+@dataclass(frozen=True)
+class AskedExport:
+    """An export asked for: when (UTC), and whether it brought the copy up to the HWM."""
+
+    at: datetime
+    is_caught_up: bool
 
 
 Rows = tuple[list[str], list[tuple[Any, ...]]]  # column names, rows
@@ -94,9 +113,28 @@ class Warehouse:
     def worklist(self) -> Worklist:
         """Return what the warehouse lacks compared with the counters it holds."""
         stored_sql = STORED_SQL.format(session_invoices=self._name(SESSION_INVOICES.name))
+        confirmed_sql = CONFIRMED_SQL.format(upo_documents=self._name(UPO_DOCUMENTS.name))
         return Worklist(
-            self._read(SESSIONS), _fitted(self._run(stored_sql), STORED), self._read(INVOICE_READS)
+            self._read(SESSIONS),
+            _fitted(self._run(stored_sql), STORED),
+            self._read(INVOICE_READS),
+            _fitted(self._run(confirmed_sql), CONFIRMED),
+            self._read(UPO_READS),
         )
+
+    def asked_exports(self, now: datetime) -> dict[tuple[Context, str], list[AskedExport]]:
+        """Return the exports of the last day by taxpayer and subject type."""
+        asked: dict[tuple[Context, str], list[AskedExport]] = {}
+        sql = f"select * from {{}} where requested_at > '{(now - DAY).isoformat()}'"
+        for row in self.rows(sql, EXPORT_PACKAGES):
+            is_caught_up = (
+                row["error"] is None
+                and not row["is_effectively_truncated"]
+                and row["requested_to"] is None
+            )
+            key = Context(row["context_type"], row["context_id"]), row["subject_type"]
+            asked.setdefault(key, []).append(AskedExport(row["requested_at"], is_caught_up))
+        return asked
 
     def request_times(self, now: datetime) -> dict[tuple[Context, str], list[datetime]]:
         """Return when each taxpayer's requests of the last hour were sent, by group."""

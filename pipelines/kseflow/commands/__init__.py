@@ -1,0 +1,1 @@
+"""The commands, each reading its options and calling one function; `kseflow.cli` names them."""

@@ -1,0 +1,181 @@
+"""kseflow load"""
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from kseflow.clock import SystemClock, TimeBox
+from kseflow.commands.shared import (
+    Database,
+    Environment,
+    Exit,
+    InProgress,
+    Json,
+    LogJson,
+    Quiet,
+    Verbose,
+    Wait,
+    moment,
+    told_in_plain_english,
+)
+
+
+class Detail(StrEnum):
+    """How accepted invoices are learnt of."""
+
+    AUTO = "auto"
+    INVOICES = "invoices"
+
+
+class SubjectType(StrEnum):
+    """The taxpayer's part in exported invoices."""
+
+    SELLER = "Subject1"
+    BUYER = "Subject2"
+    THIRD = "Subject3"
+    AUTHORIZED = "SubjectAuthorized"
+
+
+def load(
+    database: Database = Path("ksef.duckdb"),
+    environment: Environment = None,
+    nip: Annotated[
+        list[str] | None, typer.Option(help="Only this configured taxpayer; may be repeated.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this table: sessions, session_invoices, failed_invoices, upo_documents, "
+            "export_packages or invoice_metadata; may be repeated."
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE",
+            help="List sessions changed since this day or moment (Warsaw time unless it has a "
+            "zone), instead of since the last load.",
+        ),
+    ] = None,
+    max_time: Annotated[
+        int, typer.Option(metavar="MINUTES", help="Stop in good time before the next load.")
+    ] = 50,
+    in_progress: Annotated[
+        InProgress | None,
+        typer.Option(help="What to read of sessions that are still open; failed."),
+    ] = None,
+    detail: Annotated[
+        Detail | None,
+        typer.Option(
+            help="auto: when there is more to read than the hour's /invoices allow, learn which "
+            "invoices were accepted from the sessions' receipts (UPO). invoices: never; auto."
+        ),
+    ] = None,
+    exports_per_hour: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=20, help="Export packages an hour for each subject type; 0 for none; 4."
+        ),
+    ] = None,
+    exports_from: Annotated[
+        str | None,
+        typer.Option(metavar="DATE", help="Export nothing stored before this day or moment."),
+    ] = None,
+    subject_type: Annotated[
+        list[SubjectType] | None,
+        typer.Option(help="Export only as this subject type; may be repeated."),
+    ] = None,
+    with_xml: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Export the invoices' XML as well, into this folder."),
+    ] = None,
+    build: Annotated[
+        bool, typer.Option("--build", help="Build the marts afterwards, and publish them.")
+    ] = False,
+    wait: Wait = 60,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    log_json: LogJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Load what changed since the last load, and what the database still lacks.
+
+    Example: kseflow load --environment production --build
+    """
+    from kseflow.build import build as run_build
+    from kseflow.config import (
+        configured_credentials,
+        configured_environment,
+        configured_options,
+    )
+    from kseflow.load import load as run_load
+    from kseflow.progress import narrated
+    from kseflow.report import print_load
+    from kseflow.source import make_clients
+    from kseflow.warehouse import load_file
+
+    listed_since, exported_from = moment(since), moment(exports_from)
+    with told_in_plain_english(verbose) as console:
+        box = TimeBox(SystemClock(), max_time * 60)
+        options = configured_options(
+            since=listed_since,
+            in_progress=in_progress,
+            detail=detail,
+            exports_per_hour=exports_per_hour,
+            exports_from=exported_from,
+            subject_types=subject_type and tuple(subject_type),
+            xml_folder=with_xml,
+        )
+        credentials = configured_credentials(nip or ())
+        clients = make_clients(environment or configured_environment(), credentials, box)
+        level = logging.DEBUG if verbose else logging.INFO
+        voice = partial(narrated, console, level=level, quiet=quiet, as_json=log_json)
+        with voice(what="logging in") as narrator, _stopping(box, console):
+            summary = run_load(
+                clients,
+                load_file(database),
+                box,
+                options,
+                only=only or (),
+                lock_wait_s=wait,
+                watch=narrator.watch,
+            )
+        built = None
+        try:
+            if build and not summary.is_stopped:
+                with voice(what="building the marts"):
+                    built = run_build(summary.database, database, lock_wait_s=wait)
+        finally:
+            print_load(summary, built, as_json=as_json, in_progress=options.in_progress)
+        if summary.is_stopped:
+            raise typer.Exit(Exit.STOPPED)
+        if summary.failed_taxpayers:
+            raise typer.Exit(Exit.PARTIAL)
+
+
+@contextmanager
+def _stopping(box: TimeBox, console: Console) -> Iterator[None]:
+    """Let the first Ctrl-C (or SIGTERM) end the load after its commit, the second at once."""
+
+    def stop(number: int, frame: Any) -> None:
+        console.print("stopping after the next commit; Ctrl-C again stops at once")
+        box.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("stopped; what was committed stays, the next load goes on from there")
+        raise typer.Exit(Exit.STOPPED) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

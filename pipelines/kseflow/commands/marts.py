@@ -1,0 +1,68 @@
+"""kseflow status, kseflow build"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kseflow.clock import SystemClock
+from kseflow.commands.shared import (
+    Database,
+    InProgress,
+    Json,
+    LogJson,
+    Quiet,
+    Verbose,
+    Wait,
+    told_in_plain_english,
+)
+
+
+def status(
+    database: Database = Path("ksef.duckdb"),
+    in_progress: Annotated[
+        InProgress, typer.Option(help="What counts as lacking of sessions that are still open.")
+    ] = InProgress.FAILED,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show per taxpayer how complete the copy is: KSeF's counters against the rows stored."""
+    from kseflow.build import last_published
+    from kseflow.report import print_status
+    from kseflow.status import status as read_status
+    from kseflow.warehouse import Warehouse, load_file
+
+    with told_in_plain_english(verbose):
+        states = read_status(
+            Warehouse.of_file(load_file(database)), SystemClock().now(), in_progress=in_progress
+        )
+        print_status(states, as_json=as_json, published=last_published(database))
+
+
+def build(
+    database: Database = Path("ksef.duckdb"),
+    publish: Annotated[
+        bool,
+        typer.Option(help="Put staging and marts into the analysts' file when all tests passed."),
+    ] = True,
+    wait: Wait = 60,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    log_json: LogJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Build the marts from what was loaded, test them, and publish them for analysts.
+
+    A failed test ends with exit code 1, its name and sample rows; the published file stays.
+    """
+    from kseflow.build import build as run_build
+    from kseflow.progress import narrated
+    from kseflow.report import print_build
+    from kseflow.warehouse import load_file
+
+    with (
+        told_in_plain_english(verbose) as console,
+        narrated(console, what="building the marts", quiet=quiet, as_json=log_json),
+    ):
+        summary = run_build(load_file(database), database if publish else None, lock_wait_s=wait)
+    print_build(summary, as_json=as_json)

@@ -1,0 +1,46 @@
+"""kseflow upo"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kseflow.clock import SystemClock
+from kseflow.commands.shared import Environment, Verbose, told_in_plain_english
+from kseflow.errors import ConfigurationError
+
+
+def upo(
+    session: Annotated[str, typer.Option(metavar="REF", help="The session's reference number.")],
+    invoice: Annotated[
+        str | None, typer.Option(metavar="REF", help="One invoice, by its reference number.")
+    ] = None,
+    ksef_number: Annotated[
+        str | None, typer.Option(metavar="NR", help="One invoice, by its KSeF number.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the XML files go.")] = Path(),
+    environment: Environment = None,
+    nip: Annotated[
+        str | None, typer.Option(help="The taxpayer; needed when several are configured.")
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Save official receipts (UPO): of a whole session, or of one of its invoices.
+
+    Example: kseflow upo --session 20261117-SO-2F14610000-242991F8C9-B4 --out receipts
+    """
+    from kseflow.config import configured_credentials, configured_environment
+    from kseflow.source import make_clients
+    from kseflow.upo import save_upo
+
+    if invoice and ksef_number:
+        raise typer.BadParameter("give --invoice or --ksef-number, not both")
+    with told_in_plain_english(verbose):
+        credentials = configured_credentials([nip] if nip else ())
+        if len(credentials) > 1:
+            raise ConfigurationError("several taxpayers are configured: say which one with --nip")
+        (client,) = make_clients(
+            environment or configured_environment(), credentials, SystemClock()
+        )
+        for path in save_upo(client, out, session, invoice=invoice, ksef_number=ksef_number):
+            print(path)

@@ -1,0 +1,92 @@
+"""Hours until the outcome of every invoice of a backlog is known, with and without receipts.
+
+python tests/bench/bench_detail.py [--scale 0.1]
+
+Runs the real extraction against the emulator in process, under production limits, on a virtual
+clock; rows are counted and thrown away. Prints, for each backlog and way, virtual hours, requests
+by group, real seconds, and the ratio of hours to `detail="invoices"`.
+"""
+
+import argparse
+import time
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pyarrow.compute as pc
+
+from ksef_emulator import Backlog, Emulator, VirtualClock, World
+from kseflow.clock import TimeBox
+from kseflow.credentials import Context, TokenCredentials
+from kseflow.extraction import Extraction
+from kseflow.options import Options
+from kseflow.source import make_clients
+from kseflow.tables import (
+    FAILED_INVOICES,
+    SESSION_INVOICES,
+    SESSIONS,
+    TABLES,
+    UPO_DOCUMENTS,
+)
+from kseflow.warehouse import Warehouse
+
+START = datetime(2026, 11, 17, 6, 0, tzinfo=UTC)
+DAYS = 30
+
+
+def run(backlog: Backlog, detail: str) -> tuple[float, dict[str, int], float]:
+    """Return virtual hours, requests by group and real seconds of one extraction."""
+    world = World(seed=7, taxpayers=1, since=START - timedelta(DAYS + 2), backlog=backlog)
+    clock = VirtualClock(START)
+    (taxpayer,) = world.taxpayers
+    login = TokenCredentials(Context("Nip", taxpayer.context_id), taxpayer.token)
+    app = Emulator(world, clock, "production")
+    box = TimeBox(clock)
+    clients = make_clients("http://127.0.0.1/v2", [login], box, httpx.WSGITransport(app))
+    extraction = Extraction(clients, box, Options(detail=detail, exports_per_hour=0))
+    cursors: dict[str, dict] = {}
+    nothing = Warehouse(lambda sql: None, str)
+    tables = frozenset(table.name for table in TABLES)
+    accepted_count, failed, counted, begun = 0, set(), {}, time.perf_counter()
+    for table, rows in extraction.rows(
+        nothing, lambda name: cursors.setdefault(name, {}), tables, until_commit=False
+    ):
+        if table is SESSIONS:
+            counts = (rows["successful_invoice_count"], rows["failed_invoice_count"])
+            found = zip(rows["reference_number"], *counts, strict=True)
+            counted |= {reference: (a.as_py(), f.as_py()) for reference, a, f in found}
+        elif table is SESSION_INVOICES:
+            accepted_count += pc.sum(pc.equal(rows["status_code"], 200)).as_py() or 0
+        elif table is FAILED_INVOICES:
+            failed.update(rows["reference_number"].to_pylist())
+        elif table is UPO_DOCUMENTS:
+            accepted_count += rows.num_rows
+    assert accepted_count == sum(accepted for accepted, _ in counted.values())
+    assert len(failed) == sum(rejected for _, rejected in counted.values())
+    assert {lane.part.outcome for lane in extraction.lanes} == {"ok"}
+    hours = (clock.now() - START).total_seconds() / 3600
+    spent = {group: s.request_count for group, s in clients[0].spending.items()}
+    return hours, spent, time.perf_counter() - begun
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the number of sessions")
+    scale = parser.parse_args().scale
+    for name, kind, sessions, size in (
+        ("small sessions", "Online", 100_000, 3),
+        ("batch sessions", "Batch", 200, 10_000),
+    ):
+        backlog = Backlog(kind, round(sessions * scale), size, 0.02, DAYS)
+        baseline = None
+        for detail in ("invoices", "auto"):
+            hours, spent, seconds = run(backlog, detail)
+            baseline = baseline or hours
+            print(
+                f"{backlog.sessions:,} {name} of {size:,}, detail={detail}: {hours:.1f} h "
+                f"({hours / baseline:.2f} x), requests {spent}, {seconds:.0f} s real",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""What a person at a terminal sees while a load runs."""
+
+import io
+
+from rich.console import Console
+
+from kseflow.extraction import Extraction
+from kseflow.options import Options
+from kseflow.progress import Narrator, narrated
+from kseflow.source import make_clients
+from kseflow.tables import TABLES
+from kseflow.warehouse import Warehouse
+
+
+def frames(made, **shape):
+    """Render the display after each answer of an extraction."""
+    with made.served() as base_url:
+        box = made.box()
+        clients = make_clients(base_url, made.logins(), box)
+        extraction = Extraction(clients, box, Options(**shape))
+        narrator, shown = Narrator("logging in"), []
+        narrator.watch(extraction)
+        state: dict = {}
+        tables = frozenset(table.name for table in TABLES)
+        answers = extraction._run(Warehouse(lambda sql: None, str), tables)
+        extraction._cursors = lambda name: state.setdefault(name, {})
+        for _ in answers:
+            console = Console(file=io.StringIO(), width=200)
+            console.print(narrator)
+            shown.append(console.file.getvalue())
+    return shown
+
+
+def test_each_lane_says_for_whom_what_how_far_and_what_the_hour_still_takes(stage):
+    made = stage(taxpayers=1, days=3, limits="production", sessions_per_day=30)
+    (context,) = made.contexts
+    told = "".join(frames(made, exports_from=made.world.since))
+    for text in (
+        str(context),
+        "listing Online sessions",
+        "reading invoices",
+        "exporting as Subject1",
+        "requests left this hour",
+        "waits until",
+        "for sessionInvoiceList",
+    ):
+        assert text in told, text
+
+
+def test_a_hundred_lanes_fit_on_a_screen(stage):
+    made = stage(taxpayers=15, days=1, sessions_per_day=2, largest_session=3)
+    shown = frames(made, exports_per_hour=0)
+    assert max(frame.count("\n") for frame in shown) <= 14
+    assert any("more" in frame for frame in shown)
+
+
+def test_a_terminal_gets_the_live_display_and_a_file_gets_lines(stage):
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with narrated(terminal, what="logging in"):
+        pass
+    assert "logging in" in terminal.file.getvalue()
+    lines = Console(file=io.StringIO())
+    with narrated(lines, what="logging in"):
+        pass
+    assert lines.file.getvalue() == ""
