@@ -5,9 +5,22 @@
     cast(timezone('Europe/Warsaw', {{ instant }}) as date)
 {%- endmacro %}
 
+{% macro microseconds_between(earlier, later) -%}
+    date_diff('microsecond', {{ earlier }}, {{ later }})
+{%- endmacro %}
+
 {# Seconds between two instants, from whole microseconds. #}
 {% macro seconds_between(earlier, later) -%}
-    (date_diff('microsecond', {{ earlier }}, {{ later }}) / 1000000.0)
+    ({{ kseflow.microseconds_between(earlier, later) }} / 1000000.0)
+{%- endmacro %}
+
+{# The seventh decimal of a moment's text, which no timestamp holds; 0 when it has fewer. #}
+{% macro seventh_decimal(text) -%}
+    coalesce(cast(nullif(regexp_extract({{ text }}, '[.][0-9]{6}([0-9])', 1), '') as integer), 0)
+{%- endmacro %}
+
+{% macro month_of(day) -%}
+    cast(date_trunc('month', {{ day }}) as date)
 {%- endmacro %}
 
 {% macro json_value(json, path) -%}

@@ -5,7 +5,7 @@ select
     status_code,
     any_value(status_description) as status_description,
     count(*) as row_count
-from {{ ref('submissions') }}
+from {{ ref('listed_submissions') }}
 where status_code not in (select status_code from {{ ref('invoice_statuses') }})
 group by 1, 2
 union all
@@ -18,4 +18,13 @@ from {{ ref('stg_sessions') }}
 where (session_type, status_code) not in (
     select (session_type, status_code) from {{ ref('session_statuses') }}
 )
+group by 1, 2
+union all
+select
+    'export',
+    status_code,
+    any_value(status_description),
+    count(*)
+from {{ ref('stg_export_packages') }}
+where status_code not in (select status_code from {{ ref('export_statuses') }})
 group by 1, 2

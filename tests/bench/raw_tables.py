@@ -1,10 +1,13 @@
-"""Raw tables of any size, made in SQL: 20 taxpayers, 90 days, one invoice in twenty refused."""
+"""Raw tables of any size, made in SQL: 20 taxpayers, 90 days, one invoice in twenty refused.
+
+Every accepted invoice was exported. Of every fifth session only failures and the receipt were read.
+"""
 
 from pathlib import Path
 
 import duckdb
 
-from kseflow.tables import API_REQUESTS, SYNC_LOG
+from kseflow.tables import TABLES
 
 REFERENCE = (
     "strftime({time}, '%Y%m%d') || '-{kind}-' || upper(substr({noise}, 1, 10)) || '-' "
@@ -147,6 +150,90 @@ from ksef_raw.sessions
 """
 
 
+BY_RECEIPT = "hash(session_reference_number) % 5 = 0"
+
+METADATA_SQL = """
+create table ksef_raw.invoice_metadata as
+select context_type, context_id, 'Subject1' as subject_type, ksef_number,
+    context_id || date_trunc('hour', permanent_storage_date) as package_reference_number,
+    invoice_number, cast(invoicing_date as date) as issue_date, invoicing_date, acquisition_date,
+    permanent_storage_date, context_id as seller_nip, 'Sprzedawca' as seller_name,
+    'Nip' as buyer_identifier_type, '9999999999' as buyer_identifier, 'Nabywca' as buyer_name,
+    100::decimal(18, 2) as net_amount, 123::decimal(18, 2) as gross_amount,
+    23::decimal(18, 2) as vat_amount, 'PLN' as currency, invoicing_mode, 'Vat' as invoice_type,
+    'FA (3)' as form_system_code, '1-0E' as form_schema_version, 'FA' as form_value,
+    false as is_self_invoicing, false as has_attachment, invoice_hash,
+    null::varchar as hash_of_corrected_invoice, null::varchar as third_subjects,
+    null::varchar as authorized_subject, null::varchar as unrecognised, read_at
+from ksef_raw.session_invoices where status_code = 200
+"""
+
+PACKAGES_SQL = f"""
+create table ksef_raw.export_packages as
+with windows as (
+    select context_id, {START} + to_hours(hour) as requested_from,
+        {START} + to_hours(hour + 1) as til
+    from (select distinct context_id from ksef_raw.sessions), range(90 * 24 + 1) as series(hour)
+)
+
+select
+    'Nip' as context_type,
+    context_id,
+    'Subject1' as subject_type,
+    context_id || requested_from as reference_number,
+    requested_from,
+    strftime(requested_from, '%Y-%m-%dT%H:%M:%S.%f0+00:00') as requested_from_text,
+    null::timestamptz as requested_to,
+    true as is_metadata_only,
+    til + interval 2 minutes as requested_at,
+    200::integer as status_code,
+    'Eksport faktur zakończony sukcesem' as status_description,
+    null::json as status_details,
+    til + interval 150 seconds as completed_date,
+    til + interval 7 days as package_expiration_date,
+    1000::integer as invoice_count,
+    1000000::bigint as size_bytes,
+    1::integer as part_count,
+    '[]' as parts,
+    'Zip' as compression_type,
+    false as is_truncated,
+    null::date as last_issue_date,
+    null::timestamptz as last_invoicing_date,
+    null::timestamptz as last_permanent_storage_date,
+    til as permanent_storage_hwm_date,
+    strftime(til, '%Y-%m-%dT%H:%M:%S.%f0+00:00') as permanent_storage_hwm_date_text,
+    1000::integer as metadata_count,
+    til as next_from,
+    strftime(til, '%Y-%m-%dT%H:%M:%S.%f0+00:00') as next_from_text,
+    false as is_effectively_truncated,
+    true as cursor_moved,
+    null::varchar as error,
+    null::varchar as unrecognised,
+    til + interval 3 minutes as read_at
+from windows
+"""
+
+RECEIPTS_SQL = f"""
+create table ksef_raw.upo_documents as
+select context_type, context_id, ksef_number, session_reference_number,
+    session_reference_number || '-UPO' as upo_reference_number, context_id as seller_nip,
+    invoice_number, cast(invoicing_date as date) as issue_date,
+    date_trunc('millisecond', invoicing_date) as sent_date,
+    date_trunc('millisecond', acquisition_date) as acquisition_date, invoice_hash, invoicing_mode,
+    'FA (3)' as form_code, read_at
+from ksef_raw.session_invoices where status_code = 200 and {BY_RECEIPT};
+
+delete from ksef_raw.session_invoices where status_code = 200 and {BY_RECEIPT};
+
+create table ksef_raw.upo_reads as
+select context_type, context_id, session_reference_number, session_date_updated,
+    1::integer as page_count, row_count, null::varchar as error, read_at
+from ksef_raw.invoice_reads where {BY_RECEIPT};
+
+update ksef_raw.invoice_reads set endpoint = 'failed' where {BY_RECEIPT}
+"""
+
+
 def write_raw_tables(database: Path, *, sessions: int, invoices: int) -> None:
     """Write the raw tables of a finished load into a new DuckDB file."""
     number = KSEF_NUMBER.format(number="if(status_code = 440, number - 1, number)")
@@ -163,8 +250,11 @@ def write_raw_tables(database: Path, *, sessions: int, invoices: int) -> None:
         )
         connection.execute(COUNTERS_SQL)
         connection.execute("create table ksef_raw._dlt_loads as select '1' as load_id, 0 as status")
-        connection.execute(READS_SQL)
-        for table in (API_REQUESTS, SYNC_LOG):
+        for sql in (READS_SQL, METADATA_SQL, PACKAGES_SQL, RECEIPTS_SQL):
+            connection.execute(sql)
+        for table in TABLES:
             connection.register("arrow_rows", table.schema.empty_table())
-            connection.execute(f"create table ksef_raw.{table.name} as from arrow_rows")
+            connection.execute(
+                f"create table if not exists ksef_raw.{table.name} as from arrow_rows"
+            )
             connection.unregister("arrow_rows")

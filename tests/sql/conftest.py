@@ -24,7 +24,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("built")
     world, clock = make_world(), VirtualClock(NOW)
     database, analysts = folder / "load.duckdb", folder / "ksef.duckdb"
-    with loading(world, clock, database) as load_once:
+    with loading(world, clock, database, exports_per_hour=1000) as load_once:
         load_once()
         clock.sleep(4 * 3600)
         load_once()

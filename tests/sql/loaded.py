@@ -1,15 +1,16 @@
 """Load an emulated world as `kseflow load` would, on a virtual clock."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ksef_emulator import Emulator, VirtualClock, World, serve
+from ksef_emulator import Emulator, ExportSettings, VirtualClock, World, serve
 from ksef_emulator.app import Quirks
 from kseflow.clock import TimeBox
 from kseflow.credentials import Context, TokenCredentials
 from kseflow.load import load
+from kseflow.options import Options
 from kseflow.source import make_clients
 
 NOW = datetime(2026, 11, 17, 13, 0, tzinfo=UTC)  # a Tuesday, 14:00 in Warsaw
@@ -21,9 +22,22 @@ def make_world(seed: int = 7, *, days: int = 10, sessions_per_day: int = 10) -> 
 
 
 @contextmanager
-def loading(world: World, clock: VirtualClock, database: Path) -> Iterator[Callable[[], None]]:
-    """Give a function that loads what is new."""
-    emulator = Emulator(world, clock, limits="off", quirks=Quirks(short_pages=False))
+def loading(
+    world: World,
+    clock: VirtualClock,
+    database: Path,
+    *,
+    only: Sequence[str] = (),
+    exports_per_hour: int = 0,
+) -> Iterator[Callable[[], None]]:
+    """Give a function that loads what is new; packages hold 40 invoices, that some are full."""
+    emulator = Emulator(
+        world,
+        clock,
+        limits="off",
+        quirks=Quirks(short_pages=False),
+        exports=ExportSettings(cap=40),
+    )
     logins = [
         TokenCredentials(Context("Nip", who.context_id), who.token) for who in world.taxpayers
     ]
@@ -31,6 +45,11 @@ def loading(world: World, clock: VirtualClock, database: Path) -> Iterator[Calla
 
         def load_once() -> None:
             box = TimeBox(clock)
-            load(make_clients(base_url, logins, box), database, box)
+            options = Options(
+                exports_per_hour=exports_per_hour,
+                exports_from=None if database.exists() else world.since,
+                subject_types=("Subject1", "Subject2"),
+            )
+            load(make_clients(base_url, logins, box), database, box, options, only=only)
 
         yield load_once

@@ -12,8 +12,8 @@ PAGE = Path(__file__).parents[2].joinpath("README.md").read_text("utf-8")
 QUESTIONS = re.findall(r"^\*\*(.+?)\*\*\n```sql\n(.+?)```", PAGE, re.MULTILINE | re.DOTALL)
 
 
-def test_the_page_holds_ten_questions() -> None:
-    assert len(QUESTIONS) == 10
+def test_the_page_holds_ten_questions_at_least() -> None:
+    assert len(QUESTIONS) >= 10
 
 
 @pytest.mark.parametrize(("question", "sql"), QUESTIONS, ids=[q for q, _ in QUESTIONS])

@@ -5,7 +5,7 @@ with corrections as (
         context_type,
         context_id,
         resolved_in_session as session_reference_number,
-        resolved_reference_number as invoice_reference_number
+        resolved_ksef_number as ksef_number
     from {{ ref('failed_invoices') }}
     where resolution = 'accepted_later' and outcome != 'duplicate'
 ),
@@ -28,7 +28,7 @@ corrected as (
         count(*) as corrected_count
     from {{ ref('invoices') }}
     inner join corrections
-        using (context_type, context_id, session_reference_number, invoice_reference_number)
+        using (context_type, context_id, session_reference_number, ksef_number)
     where is_settled
     group by all
 ),

@@ -4,6 +4,7 @@ select
     session_reference_number,
     count(*) as stored_count,
     count(*) filter (where outcome = 'accepted') as stored_accepted_count,
-    count(*) filter (where outcome not in ('accepted', 'pending')) as stored_failed_count
+    count(*) filter (where outcome not in ('accepted', 'pending')) as stored_failed_count,
+    count(lacks) as rows_lacking_count
 from {{ ref('invoices') }}
 group by 1, 2, 3

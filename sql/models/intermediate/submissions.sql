@@ -1,22 +1,45 @@
-{{ config(materialized='view') }}
+{% set session = 'context_type, context_id, session_reference_number' %}
+{% set key = session ~ ', invoice_reference_number' %}
 
-{% set key = 'context_type, context_id, session_reference_number, invoice_reference_number' %}
+-- KSeF accepts one of several equal files in a session, the first.
+with in_process as (
+    select
+        *,
+        row_number() over (partition by {{ session }}, invoice_hash order by ordinal_number) as copy
+    from {{ ref('listed_submissions') }}
+    where status_code < 200
+),
 
--- The two tables are committed one after the other, so either may be ahead of the other.
-with ahead as (
-    select failed.*
-    from {{ ref('stg_failed_invoices') }} as failed
-    left join {{ ref('stg_session_invoices') }} as stored
-        on failed.context_type = stored.context_type
-        and failed.context_id = stored.context_id
-        and failed.session_reference_number = stored.session_reference_number
-        and failed.invoice_reference_number = stored.invoice_reference_number
-        and stored.read_at >= failed.read_at
-    where stored.invoice_reference_number is null
+unlisted_receipts as (
+    select
+        *,
+        row_number() over (partition by {{ session }}, invoice_hash order by accepted_at) as copy
+    from {{ ref('stg_upo_documents') }}
+    anti join {{ ref('listed_submissions') }} using ({{ session }}, ksef_number)
+),
+
+known_from_receipts as (
+    select
+        {{ session }},
+        in_process.invoice_reference_number,
+        in_process.ordinal_number,
+        receipts.invoice_number,
+        receipts.ksef_number,
+        invoice_hash,
+        in_process.invoice_file_name,
+        receipts.invoicing_mode,
+        coalesce(in_process.submitted_at, receipts.submitted_at) as submitted_at,
+        receipts.accepted_at,
+        200 as status_code,
+        receipts.read_at,
+        'upo' as known_from
+    from unlisted_receipts as receipts
+    left join in_process
+        using ({{ session }}, invoice_hash, copy)
 )
 
 select *
-from {{ ref('stg_session_invoices') }}
-where ({{ key }}) not in (select ({{ key }}) from ahead)
-union all
-select * from ahead
+from {{ ref('listed_submissions') }}
+anti join known_from_receipts using ({{ key }})
+union all by name
+select * from known_from_receipts

@@ -3,6 +3,10 @@ with moments as (
     union all
     select max(read_at) as as_of from {{ ref('stg_invoice_reads') }}
     union all
+    select max(read_at) as as_of from {{ ref('stg_upo_reads') }}
+    union all
+    select max(read_at) as as_of from {{ ref('stg_export_packages') }}
+    union all
     -- A load that found nothing new has asked all the same.
     select max(ended_at) as as_of
     from {{ ref('stg_sync_log') }}

@@ -1,17 +1,6 @@
-with submissions as (
-    select
-        *,
-        {{ json_value('status_extensions', '$.originalKsefNumber') }} as original_ksef_number,
-        {{ json_value('status_extensions', '$.originalSessionReferenceNumber') }}
-            as original_session_reference_number
-    from {{ ref('submissions') }}
-),
-
-own_originals as (
-    select distinct context_type, context_id, ksef_number
-    from {{ ref('stg_session_invoices') }}
-    where ksef_number in (select original_ksef_number from submissions)
-)
+{% set online_has_none = "sessions.session_type is distinct from 'Online'" %}
+{% set columns_to_come = {'invoice_reference_number': true, 'ordinal_number': true,
+    'invoice_file_name': online_has_none, 'stored_at': true} %}
 
 select
     submissions.context_type,
@@ -34,6 +23,7 @@ select
     submissions.invoice_hash,
     submissions.invoicing_mode,
     submissions.ksef_number,
+    submissions.issue_date,
     submissions.accepted_at,
     submissions.stored_at,
     {{ seconds_between('submissions.submitted_at', 'submissions.accepted_at') }}
@@ -43,18 +33,24 @@ select
     submissions.original_ksef_number,
     submissions.original_session_reference_number,
     case when submissions.original_ksef_number is not null
-        then own_originals.ksef_number is not null or originals.session_type is not null
+        then own_originals.context_id is not null or originals.session_type is not null
     end as is_original_ours,
+    submissions.has_receipt,
+    submissions.is_exported,
+    submissions.known_from,
+    case when submissions.known_from = 'upo' then nullif(concat_ws(', '
+        {%- for column, is_expected in columns_to_come.items() %},
+        case when submissions.{{ column }} is null and {{ is_expected }} then '{{ column }}' end
+        {%- endfor %}
+    ), '') end as lacks,
     submissions.read_at
-from submissions
+from {{ ref('dated_submissions') }} as submissions
 left join {{ ref('session_states') }} as sessions
     using (context_type, context_id, session_reference_number)
 left join {{ ref('invoice_statuses') }} as statuses
     on submissions.status_code = statuses.status_code
-left join own_originals
-    on submissions.context_type = own_originals.context_type
-    and submissions.context_id = own_originals.context_id
-    and submissions.original_ksef_number = own_originals.ksef_number
+left join {{ ref('own_originals') }} as own_originals
+    using (context_type, context_id, original_ksef_number)
 left join {{ ref('session_states') }} as originals
     on submissions.context_type = originals.context_type
     and submissions.context_id = originals.context_id

@@ -23,23 +23,25 @@ select
     differences.stored as stored_count,
     differences.counted - differences.stored as difference_count,
     case
-        when reads.error is not null then 'reading_failed'
+        when readings.error is not null then 'reading_failed'
         when stored > counted then 'counter_lags'
-        when is_open and counter != 'failed' and coalesce(reads.endpoint, 'failed') = 'failed'
+        when is_open and counter != 'failed' and readings.endpoint is distinct from 'invoices'
             then 'session_open'
-        when reads.read_at is null then 'not_read_yet'
-        when reads.session_date_updated < updated_at then 'changed_since_read'
-        when reads.row_count > stored_invoice_count then 'rows_lost'
-        when reads.row_count = 0 and is_failed_as_whole then 'session_failed_as_whole'
-        when reads.endpoint = 'failed' and counter != 'failed' then 'only_failures_read'
+        when readings.read_at is null then 'not_read_yet'
+        when read_for < updated_at then 'changed_since_read'
+        when row_count > stored_invoice_count or receipt_count > stored_accepted_count
+            then 'rows_lost'
+        when row_count = 0 and is_failed_as_whole then 'session_failed_as_whole'
+        when endpoint = 'failed' and receipt_count is null and counter != 'failed'
+            then 'only_failures_read'
         when counter != 'total' and stored_invoice_count = invoice_count then 'outcome_unsettled'
         else 'list_lags'
     end as likely_cause,
-    reads.error as reading_error,
+    readings.error as reading_error,
     differences.updated_at,
-    reads.read_at as last_read_at
+    readings.read_at as last_read_at
 from differences
-left join {{ ref('stg_invoice_reads') }} as reads
+left join {{ ref('session_readings') }} as readings
     using (context_type, context_id, session_reference_number)
 
 union all by name

@@ -4,7 +4,8 @@ with states as (
         as_of.as_of,
         coalesce(stored.stored_count, 0) as stored_invoice_count,
         coalesce(stored.stored_accepted_count, 0) as stored_accepted_count,
-        coalesce(stored.stored_failed_count, 0) as stored_failed_count
+        coalesce(stored.stored_failed_count, 0) as stored_failed_count,
+        coalesce(stored.rows_lacking_count, 0) as rows_lacking_count
     from {{ ref('session_states') }} as states
     cross join {{ ref('as_of') }} as as_of
     left join {{ ref('stored_counts') }} as stored
@@ -50,5 +51,6 @@ select
     stored_invoice_count = total_invoice_count
         and stored_accepted_count = accepted_invoice_count
         and stored_failed_count = failed_invoice_count as is_complete,
+    rows_lacking_count,
     read_at
 from states

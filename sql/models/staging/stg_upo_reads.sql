@@ -1,0 +1,10 @@
+select
+    cast(context_type as varchar) as context_type,
+    cast(context_id as varchar) as context_id,
+    cast(session_reference_number as varchar) as session_reference_number,
+    cast(session_date_updated as timestamp with time zone) as session_date_updated,
+    cast(page_count as integer) as page_count,
+    cast(row_count as integer) as row_count,
+    cast(error as varchar) as error,
+    cast(read_at as timestamp with time zone) as read_at
+from {{ raw('upo_reads') }}

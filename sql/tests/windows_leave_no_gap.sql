@@ -1,0 +1,3 @@
+{{ config(severity='warn') }}
+
+select * from {{ ref('package_windows') }} where relation = 'gap'
