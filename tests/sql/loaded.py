@@ -29,8 +29,12 @@ def loading(
     *,
     only: Sequence[str] = (),
     exports_per_hour: int = 0,
+    is_frozen: bool = False,
 ) -> Iterator[Callable[[], None]]:
-    """Give a function that loads what is new; packages hold 40 invoices, that some are full."""
+    """Give a function that loads what is new; packages hold 40 invoices, that some are full.
+
+    The world stands still during a frozen load: only the client's time passes.
+    """
     emulator = Emulator(
         world,
         clock,
@@ -44,7 +48,7 @@ def loading(
     with serve(emulator) as base_url:
 
         def load_once() -> None:
-            box = TimeBox(clock)
+            box = TimeBox(VirtualClock(clock.now()) if is_frozen else clock)
             options = Options(
                 exports_per_hour=exports_per_hour,
                 exports_from=None if database.exists() else world.since,

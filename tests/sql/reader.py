@@ -30,7 +30,7 @@ def poll(database: str, stop: Path) -> None:
     polls = 0
     while not stop.exists():
         polls += 1
-        time.sleep(0.05)  # leave the two cores to the loads
+        time.sleep(0.2)  # leave the two cores to the loads
         try:
             with duckdb.connect(database, read_only=True) as connection:
                 run_id, is_one_state = connection.execute(MIXED_SQL).fetchall()[0]

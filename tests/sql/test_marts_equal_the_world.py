@@ -197,6 +197,8 @@ def test_rates_equal_those_of_the_world_itself(
         database, analysts = Path(folder) / "load.duckdb", Path(folder) / "ksef.duckdb"
         with loading(world, clock, database, exports_per_hour=1000) as load_once:
             load_once()
+        with loading(world, clock, database, is_frozen=True) as load_once:
+            load_once()  # what changed while packages were waited for
         build(database, analysts)
         rows = list(decided_invoices(world, clock.now()))
         check_days(rows_of(analysts, "from marts.daily_outcomes"), rows)
@@ -234,7 +236,7 @@ def test_failures_and_receipts_alone_give_the_rates_of_the_world_and_rows_comple
     with TemporaryDirectory() as folder:
         database = Path(folder) / "load.duckdb"
         fast = ("sessions", "failed_invoices", "upo_documents")
-        with loading(world, clock, database, only=fast) as load_once:
+        with loading(world, clock, database, only=fast, is_frozen=True) as load_once:
             load_once()
         build(database)
         rows = list(decided_invoices(world, clock.now()))
@@ -250,9 +252,10 @@ def test_failures_and_receipts_alone_give_the_rates_of_the_world_and_rows_comple
             cause = "session_open" if row["session_outcome"] == "pending" else "only_failures_read"
             assert row["likely_cause"] == cause
             assert row["session_outcome"] != "accepted"
-        with loading(world, clock, database) as load_once:
+        with loading(world, clock, database, is_frozen=True) as load_once:
             load_once()
         build(database)
+        rows = list(decided_invoices(world, clock.now()))
         check_days(rows_of(database, "from marts.daily_outcomes"), rows)
         lacking = rows_of(database, "from marts.invoices where known_from = 'upo'")
         assert lacking == []
