@@ -1,0 +1,313 @@
+"""What a person sees who opens the report, on a large and a small screen and without a network."""
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from browser import Browser
+
+from kseflow.errors import ConfigurationError, WarehouseError
+from kseflow.html_report import write_report
+
+Changed = Callable[..., Path]
+SCREENS = {"desktop": 1280, "phone": 390}
+DRAWN = "path.point, .points path, path.js-line, .heatmaplayer image, .heatmaplayer rect"
+ODD_WORDS = ("nan", "NaN", "NaT", "None", "Traceback", "inf ")
+
+
+@pytest.fixture(scope="session")
+def report(database: Path) -> Path:
+    return write_report(database, database.parent / "report.html")
+
+
+@pytest.fixture
+def page(browser: Browser, report: Path) -> Browser:
+    browser.open(report)
+    return browser
+
+
+def charts_without_marks(browser: Browser) -> list[str]:
+    return browser.evaluate(
+        f"[...document.querySelectorAll('figure')].filter(f => !f.querySelector('{DRAWN}'))"
+        ".map(f => f.ariaLabel)"
+    )
+
+
+def words(browser: Browser) -> str:
+    return browser.evaluate("document.querySelector('.page').innerText")
+
+
+def headings(browser: Browser) -> list[str]:
+    return browser.evaluate("[...document.querySelectorAll('h4')].map(h => h.textContent)")
+
+
+def cards(browser: Browser) -> dict[str, str]:
+    """The numbers on top of both parts, by their names."""
+    return browser.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('.card')].map(c =>"
+        " [c.firstElementChild.textContent, c.querySelector('strong').textContent]))"
+    )
+
+
+def drawn(browser: Browser, claim: str, axis: str = "y") -> list[list[Any]]:
+    """The values of each trace that plotly.js drew under the claim."""
+    return browser.evaluate(
+        "(f => f.querySelector('.js-plotly-plot')._fullData.map("
+        f"trace => Array.from(trace.{axis}, v => v && v.length ? Array.from(v) : v)))"
+        f"([...document.querySelectorAll('figure')].find(f => f.ariaLabel.includes('{claim}')))"
+    )
+
+
+def rows(database: Path, sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(database), read_only=True) as connection:
+        connection.execute("set timezone = 'Europe/Warsaw'")
+        return connection.sql(sql).fetchall()
+
+
+def complaints_of(browser: Browser, page: Path) -> list[str]:
+    """Open a page and list everything about it that would shame us."""
+    found = []
+    for screen, width in SCREENS.items():
+        browser.open(page, width=width)
+        found += [f"{screen}: {text}" for text in browser.complaints]
+        found += [f"{screen}: asks for {url}" for url in browser.requests if url != page.as_uri()]
+        found += [f"{screen}: draws nothing: {claim}" for claim in charts_without_marks(browser)]
+        if browser.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            found.append(f"{screen}: scrolls sideways")
+        found += [f"{screen}: says {odd}" for odd in ODD_WORDS if odd in words(browser)]
+    return found
+
+
+def test_the_report_is_clean_on_a_desktop_and_a_phone(browser: Browser, report: Path) -> None:
+    assert complaints_of(browser, report) == []
+
+
+def test_all_parts_of_the_report_have_charts(page: Browser) -> None:
+    assert page.evaluate("document.querySelectorAll('figure').length") == 11
+
+
+def test_no_chart_is_wider_than_a_phone(browser: Browser, report: Path) -> None:
+    browser.open(report, width=390)
+    widest = "Math.max(...[...document.querySelectorAll('figure svg')].map(s => s.clientWidth))"
+    assert 300 < browser.evaluate(widest) <= 390 - 2 * 16
+
+
+def test_charts_follow_the_window(page: Browser) -> None:
+    width = "document.querySelector('.main-svg').clientWidth"
+    before = page.evaluate(width)
+    page.resize(700)
+    page.evaluate("new Promise(done => setTimeout(done, 500))")
+    assert page.evaluate(width) < before
+
+
+def test_charts_fit_on_paper(page: Browser) -> None:
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.querySelector('.main-svg').clientWidth") == 660
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+
+
+def test_every_line_of_the_contents_leads_to_a_heading(page: Browser) -> None:
+    broken = "[...document.querySelectorAll('nav a')].filter(a => !document.querySelector(a.hash))"
+    assert page.evaluate(f"{broken}.length") == 0
+    assert page.evaluate(
+        "document.querySelectorAll('nav a').length === document.querySelectorAll('h2, h3').length"
+    )
+
+
+def test_the_header_says_when_the_data_were_loaded(page: Browser, database: Path) -> None:
+    ((loaded,),) = rows(database, "select strftime(as_of, '%Y-%m-%d %H:%M') from marts.as_of")
+    header = page.evaluate("document.querySelector('header').innerText")
+    assert loaded in header
+    assert "Europe/Warsaw" in header
+
+
+def test_the_numbers_on_top_are_those_of_the_marts(page: Browser, database: Path) -> None:
+    ((submitted, failed, decided, passed, attempts),) = rows(
+        database,
+        "select sum(submitted_count), sum(failed_count), sum(decided_count), "
+        "sum(first_pass_count), sum(first_attempt_count) from marts.daily_outcomes",
+    )
+    ((unresolved,),) = rows(database, "select count(*) from marts.unresolved_failures")
+    ((built, truncated, cap),) = rows(
+        database,
+        "select sum(built_count), sum(truncated_count), max(max_count_cap_share) "
+        "from marts.package_truncation",
+    )
+    shown = cards(page)
+    assert shown["Submitted"] == f"{submitted:,}"
+    assert shown["Failed"] == f"{failed / decided:.1%}"
+    assert shown["Accepted at first try"] == f"{passed / attempts:.1%}"
+    assert shown["Still to be put right"] == f"{unresolved:,}"
+    assert shown["Packages built"] == f"{built:,}"
+    assert shown["Truncated"] == f"{truncated / built:.1%}"
+    assert shown["Fullest package"] == f"{cap:.1%}"
+
+
+def test_the_lines_are_those_of_the_marts(page: Browser, database: Path) -> None:
+    expected = rows(
+        database,
+        "select sum(failed_count), sum(decided_count), "
+        "1 - sum(accepted_7d_count) / sum(decided_7d_count), "
+        "sum(first_pass_7d_count) / sum(first_attempt_7d_count) "
+        "from marts.daily_outcomes group by day order by day",
+    )
+    days, week, _, first_pass, bars = drawn(page, "failure rate of the last 7 days")
+    assert week == pytest.approx([row[2] for row in expected])
+    assert first_pass == pytest.approx([row[3] for row in expected])
+    assert bars == [row[1] for row in expected]
+    of_the_day = [failed / decided for failed, decided, *_ in expected]
+    shown = [share for share in days if share is not None and not math.isnan(share)]
+    assert {round(share, 9) for share in shown} <= {round(share, 9) for share in of_the_day}
+
+
+def test_no_failure_and_no_submission_is_lost_between_the_charts(
+    page: Browser, database: Path
+) -> None:
+    ((submitted, failed),) = rows(
+        database,
+        "select (select sum(submitted_count) from marts.daily_outcomes), "
+        "(select sum(failed_count) from marts.failure_reasons)",
+    )
+    stacked = drawn(page, "of all failures")
+    assert sum(map(sum, stacked)) == failed
+    heat, _ = drawn(page, "of invoices are submitted on", "z")
+    cells = [cell for row in heat for cell in row if cell is not None and not math.isnan(cell)]
+    assert sum(cells) == submitted
+    (again,) = drawn(page, "were sent again and accepted", "x")
+    settled = "select count(*) from marts.failed_invoices where is_settled"
+    assert sum(again) == rows(database, settled)[0][0]
+
+
+def test_the_percentiles_are_of_invoices_and_never_of_percentiles(
+    page: Browser, database: Path
+) -> None:
+    expected = rows(
+        database,
+        "select quantile_cont(seconds_to_acceptance, 0.5) from marts.invoices "
+        "where session_type = 'Batch' and seconds_to_acceptance is not null "
+        "group by submitted_day order by submitted_day",
+    )
+    _, median, *_ = drawn(page, "had their KSeF number within")
+    assert median == pytest.approx([row[0] for row in expected])
+
+
+def test_the_report_is_small_and_has_neither_code_nor_paths(report: Path, database: Path) -> None:
+    page = report.read_text(encoding="utf-8")
+    assert report.stat().st_size < 6_000_000
+    own = page.replace(page[page.index("plotly.js v") : page.rindex("<script>")], "")
+    for secret in (str(database.parent), str(Path.home()), "marts.sql(", "connect("):
+        assert secret not in own
+
+
+def test_an_empty_database_says_what_is_missing(
+    browser: Browser, changed: Changed, tmp_path: Path
+) -> None:
+    empty = write_report(changed("delete from {mart}"), tmp_path / "empty.html")
+    assert complaints_of(browser, empty) == []
+    told = words(browser)
+    assert "No invoice was submitted in these days" in told
+    assert "No package was exported in these days" in told
+    assert "nothing was loaded yet" in browser.evaluate("document.body.innerText")
+
+
+def test_one_day_of_one_taxpayer_is_all_that_is_told(
+    browser: Browser, database: Path, tmp_path: Path
+) -> None:
+    day, nip = date(2026, 11, 17), "8351915077"
+    page = write_report(database, tmp_path / "day.html", nips=[nip], first=day, last=day)
+    assert complaints_of(browser, page) == []
+    ((submitted,),) = rows(
+        database,
+        "select sum(submitted_count) from marts.daily_outcomes "
+        f"where context_id = '{nip}' and day = '{day}'",
+    )
+    assert cards(browser)["Submitted"] == f"{submitted:,}"
+    assert "Too early to tell a trend" in words(browser)
+    assert "not two taxpayers" in words(browser)
+    assert "7438939438" not in page.read_text(encoding="utf-8")
+
+
+def test_of_a_hundred_taxpayers_the_worst_are_shown(
+    browser: Browser, changed: Changed, tmp_path: Path
+) -> None:
+    copies = (
+        "insert into marts.{0} select m.* replace ((1000 + n)::varchar as context_id) "
+        "from marts.{0} as m, range(98) as numbers(n) where context_id = '8351915077'"
+    )
+    hostile = "</script><img src=x onerror=alert(1)> <b>*text*</b>"
+    many = changed(
+        *(
+            copies.replace("{0}", mart)
+            for mart in ("daily_outcomes", "package_truncation", "failure_reasons", "sessions")
+        ),
+        "update marts.daily_outcomes set failed_count = 9 * failed_count where day > '2026-11-13'",
+        "update marts.package_truncation set truncated_count = 1, exports_to_catch_up = 7",
+        "update marts.package_windows set relation = 'gap', difference_seconds = 5000 "
+        "where relation = 'touching'",
+        f"update marts.failure_reasons set normalised_message = '{hostile}'",
+        f"update marts.failed_invoices set normalised_message = '{hostile}'",
+    )
+    page = write_report(many, tmp_path / "many.html")
+    assert complaints_of(browser, page) == []
+    told = words(browser)
+    assert "The other 80 have" in told
+    assert "It is getting worse" in told
+    assert "longest gaps" in told
+    assert "exports to catch up with" in told
+    assert any("all 100 taxpayers together" in claim for claim in headings(browser))
+    assert browser.evaluate("document.querySelectorAll('img[src=x], td b').length") == 0
+
+
+def test_what_cannot_be_told_of_is_refused_in_plain_words(database: Path, tmp_path: Path) -> None:
+    out, plain = tmp_path / "report.html", tmp_path / "plain.duckdb"
+    duckdb.connect(str(plain)).close()
+    with pytest.raises(WarehouseError, match="no such file; run kseflow load --build first"):
+        write_report(tmp_path / "none.duckdb", out)
+    with pytest.raises(WarehouseError, match="has no marts, or old ones; run kseflow build"):
+        write_report(plain, out)
+    with pytest.raises(ConfigurationError, match=r"no taxpayer 1 in .*; it has 7438939438, 8351"):
+        write_report(database, out, nips=["1"])
+    with pytest.raises(ConfigurationError, match="is after the last"):
+        write_report(database, out, first=date(2026, 11, 2), last=date(2026, 11, 1))
+    assert not out.exists()
+
+
+def test_a_database_open_for_writing_elsewhere_is_named_as_the_reason(
+    changed: Changed, tmp_path: Path
+) -> None:
+    database = changed()
+    hold = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held'); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(database)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline()
+        with pytest.raises(WarehouseError, match="open for writing in another program"):
+            write_report(database, tmp_path / "report.html")
+
+
+def test_the_report_appears_in_one_step_and_in_a_new_folder(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kseflow.html_report.run_notebooks", lambda parameters: [])
+    out = tmp_path / "new" / "report.html"
+    assert write_report(database, out) == out
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_a_place_that_cannot_be_written_keeps_what_it_had(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kseflow.html_report.run_notebooks", lambda parameters: [])
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(WarehouseError, match="cannot be written"):
+        write_report(database, tmp_path / "report.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
