@@ -7,11 +7,11 @@ One taxpayer stands directly in `[sources.ksef]`; several are named in `taxpayer
 from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import dlt
 from dlt.common.configuration import configspec, resolve_configuration
 from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.configuration.providers.toml import TomlProviderReadException
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import TSecretStrValue
 
@@ -19,6 +19,8 @@ from kseflow.credentials import CertificateCredentials, Context, Credentials, To
 from kseflow.errors import ConfigurationError
 from kseflow.options import SUBJECT_TYPES, Options
 from kseflow.settings import EXPORTS_PER_HOUR, WARSAW
+
+Spec = TypeVar("Spec", bound=BaseConfiguration)
 
 HELP = (
     "set sources.ksef.nip and sources.ksef.token (SOURCES__KSEF__NIP and SOURCES__KSEF__TOKEN in "
@@ -44,7 +46,7 @@ class TaxpayerConfiguration(BaseConfiguration):
 class EnvironmentConfiguration(BaseConfiguration):
     """Where to load from, and whom."""
 
-    environment: str = dlt.config.value
+    environment: str | None = None
     taxpayers: list[Any] | None = None
 
 
@@ -66,7 +68,7 @@ def configured_options(**overrides: Any) -> Options:
 
     Raises `ConfigurationError` for values that are none.
     """
-    spec = resolve_configuration(OptionsConfiguration(), sections=("sources", "ksef"))
+    spec = _resolved(OptionsConfiguration(), "sources.ksef")
     begins = spec.exports_from
     configured: dict[str, Any] = {
         "in_progress": spec.in_progress,
@@ -83,15 +85,13 @@ def configured_options(**overrides: Any) -> Options:
 
 def configured_environment() -> str:
     """Return `sources.ksef.environment`; raises `ConfigurationError` when it is not set."""
-    try:
-        return resolve_configuration(
-            EnvironmentConfiguration(), sections=("sources", "ksef")
-        ).environment
-    except ConfigurationException:
+    environment = _resolved(EnvironmentConfiguration(), "sources.ksef").environment
+    if environment is None:
         raise ConfigurationError(
             "no environment: say --environment production, demo, test or a base URL, "
             "or set sources.ksef.environment in .dlt/config.toml"
-        ) from None
+        )
+    return environment
 
 
 def configured_credentials(ids: Collection[str] = ()) -> list[Credentials]:
@@ -99,8 +99,8 @@ def configured_credentials(ids: Collection[str] = ()) -> list[Credentials]:
 
     Raises `ConfigurationError`, naming the taxpayer and what to change.
     """
-    names = _taxpayer_names()
-    found = [_credentials(name) for name in names] if names else [_credentials(None)]
+    names = taxpayer_names()
+    found = [credentials_of(name) for name in names] if names else [credentials_of(None)]
     contexts = [credentials.context for credentials in found]
     for context in contexts:
         if contexts.count(context) > 1:
@@ -110,15 +110,16 @@ def configured_credentials(ids: Collection[str] = ()) -> list[Credentials]:
     return [credentials for credentials in found if not ids or credentials.context.id in ids]
 
 
-def _taxpayer_names() -> list[str]:
-    spec = EnvironmentConfiguration(environment="")
-    resolved = resolve_configuration(spec, sections=("sources", "ksef"))
-    return [str(name) for name in resolved.taxpayers or []]
+def taxpayer_names() -> list[str]:
+    """Return `sources.ksef.taxpayers`, empty when one stands directly in `[sources.ksef]`."""
+    taxpayers = _resolved(EnvironmentConfiguration(), "sources.ksef").taxpayers
+    return [str(name) for name in taxpayers or []]
 
 
-def _credentials(name: str | None) -> Credentials:
+def credentials_of(name: str | None) -> Credentials:
+    """Return the login in the section of that name. Raises `ConfigurationError`."""
     where = f"sources.ksef.{name}" if name else "sources.ksef"
-    spec = resolve_configuration(TaxpayerConfiguration(), sections=tuple(where.split(".")))
+    spec = _resolved(TaxpayerConfiguration(), where)
     identifiers = {"Nip": spec.nip, "InternalId": spec.internal_id, "NipVatUe": spec.nip_vat_ue}
     given = {kind: str(value).strip() for kind, value in identifiers.items() if value}
     if not given:
@@ -138,3 +139,14 @@ def _credentials(name: str | None) -> Credentials:
             password=spec.password,
         )
     raise ConfigurationError(f"{context} has neither token nor certificate: {HELP}")
+
+
+def _resolved(spec: Spec, where: str) -> Spec:
+    """Fill a configuration from dlt's sources; its errors hold values, which may be secrets."""
+    try:
+        return resolve_configuration(spec, sections=tuple(where.split(".")))
+    except TomlProviderReadException as error:
+        raise ConfigurationError(" ".join(str(error).split())) from None
+    except ConfigurationException as error:
+        field = getattr(error, "field_name", "a value")
+        raise ConfigurationError(f"{where}: {field} is not of the kind it should be") from None

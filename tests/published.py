@@ -1,0 +1,69 @@
+"""One emulated world, loaded, built and published once a process; tests read or change copies."""
+
+import atexit
+import shutil
+import tempfile
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import duckdb
+
+from ksef_emulator import Emulator, VirtualClock, World, serve
+from kseflow.build import build
+from kseflow.clock import TimeBox
+from kseflow.credentials import Context, TokenCredentials
+from kseflow.load import load
+from kseflow.options import Options
+from kseflow.source import make_clients
+from kseflow.warehouse import load_file
+
+LOADED_AT = datetime(2026, 11, 17, 13, 0, tzinfo=UTC)  # a Tuesday
+WORLD = World(seed=7, since=LOADED_AT - timedelta(days=4), sessions_per_day=8, largest_session=40)
+NIPS = [taxpayer.context_id for taxpayer in WORLD.taxpayers]
+
+# Nothing is wrong any more, and no number changes by that which a check reports as fine.
+HEAL_SQL = """
+update marts.daily_outcomes set failed_count = 0, decided_count = 100,
+    first_pass_count = 100, first_attempt_count = 100;
+delete from marts.unresolved_failures;
+update marts.sessions set is_failed_as_whole = false, is_stuck = false;
+delete from marts.session_reconciliation;
+"""
+
+
+@cache
+def _folder() -> Path:
+    """Load and build; the published file says that it was published at the load's end."""
+    folder = Path(tempfile.mkdtemp(prefix="kseflow-published-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    clock = VirtualClock(LOADED_AT)
+    logins = [
+        TokenCredentials(Context("Nip", who.context_id), who.token) for who in WORLD.taxpayers
+    ]
+    analysts = folder / "ksef.duckdb"
+    with serve(Emulator(WORLD, clock, limits="off")) as base_url:
+        box = TimeBox(clock)
+        options = Options(
+            exports_per_hour=4, exports_from=WORLD.since, subject_types=("Subject1", "Subject2")
+        )
+        load(make_clients(base_url, logins, box), load_file(analysts), box, options)
+    build(load_file(analysts), analysts)
+    change(analysts, f"update published set published_at = '{LOADED_AT.isoformat()}'")
+    return folder
+
+
+def copy_published(folder: Path, *, healthy: bool = False) -> Path:
+    """Copy both files into `folder`; the analysts' one without problems, if `healthy`."""
+    for path in _folder().glob("*.duckdb"):
+        shutil.copy(path, folder)
+    analysts = folder / "ksef.duckdb"
+    if healthy:
+        change(analysts, HEAL_SQL)
+    return analysts
+
+
+def change(database: Path, sql: str) -> None:
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("set timezone = 'UTC'")
+        connection.execute(sql)

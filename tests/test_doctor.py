@@ -1,0 +1,460 @@
+"""kseflow doctor: what it examines, what it costs, and that it keeps secrets."""
+
+import json
+import os
+import ssl
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from ksef_emulator import Fault, RunningClock, VirtualClock
+from kseflow.doctor import Health, Line, examine
+from kseflow.doctor_database import examine_databases
+from kseflow.warehouse import load_file
+from published import NIPS, change, copy_published
+
+SECRET = "T0PSECRET"
+OK, WARNING, ERROR = Health
+
+
+@pytest.fixture(autouse=True)
+def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.startswith(("SOURCES__", "CHECK__")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Configure taxpayers by NIP and what they log in with."""
+
+    def set_variables(logins: dict[str, dict[str, str]], **options: str) -> None:
+        for nip, login in logins.items():
+            for name, value in {"nip": nip, **login}.items():
+                monkeypatch.setenv(f"SOURCES__KSEF__T{nip}__{name}".upper(), str(value))
+        monkeypatch.setenv("SOURCES__KSEF__TAXPAYERS", json.dumps([f"t{nip}" for nip in logins]))
+        for name, value in options.items():
+            monkeypatch.setenv(f"SOURCES__KSEF__{name}".upper(), value)
+
+    return set_variables
+
+
+def tokens(stage) -> dict[str, dict[str, str]]:
+    return {context.id: {"token": stage.tokens[context]} for context in stage.contexts}
+
+
+def lines_of(stage, *, behind_s: float = 0.0, **options: object) -> list[Line]:
+    """Examine the emulator, with a clock that is `behind_s` behind its own."""
+    clock = (
+        VirtualClock(stage.clock.now() - timedelta(seconds=behind_s)) if behind_s else stage.clock
+    )
+    with stage.served() as base_url:
+        return list(examine(stage.database, clock, environment=base_url, **options))
+
+
+def about(lines: list[Line], topic: str, nip: str | None = None) -> list[Line]:
+    who = [line for line in lines if line.topic == topic]
+    return [line for line in who if nip is None or (line.taxpayer and line.taxpayer.id == nip)]
+
+
+def one(lines: list[Line], topic: str, nip: str | None = None) -> Line:
+    (line,) = about(lines, topic, nip)
+    return line
+
+
+def test_all_is_ok_and_costs_a_login_and_one_request_for_each_taxpayer(stage, configure):
+    made = stage(limits="production")
+    made.database = load_file(made.database)
+    made.load()
+    analysts = made.database.with_name("ksef.duckdb")
+    configure(tokens(made))
+    made.database = analysts
+    lines = lines_of(made)
+    assert [line for line in lines if line.health is not OK] == [one(lines, "marts")]
+    asked = Counter(request.route.removeprefix("/v2/") for request in made.app.requests)
+    assert asked["rate-limits"] == asked["auth/challenge"] == asked["auth/token/redeem"] == 2
+    assert asked["security/public-key-certificates"] == 1 + 2  # a login by token needs the keys
+    assert {request.group for request in made.app.requests} == {"anonymous", "other"}
+    limits = one(lines, "limits", made.contexts[0].id).message
+    assert "60 session lists (" in limits
+    assert "spent) = up to 200,000 invoices or 200 small sessions; 20 exports" in limits
+
+
+def test_nothing_it_says_holds_a_secret(stage, configure, monkeypatch):
+    made = stage()
+    first, second = made.contexts
+    monkeypatch.setenv("CHECK__WEBHOOK", f"https://hooks.invalid/{SECRET}")
+    logins = tokens(made) | {second.id: {"token": SECRET}}
+    configure(logins)
+    lines = lines_of(made)
+    assert one(lines, "login", first.id).health is OK
+    assert one(lines, "login", second.id).health is ERROR
+    told = json.dumps([line.as_json() for line in lines]) + repr(lines)
+    assert SECRET not in told
+    assert made.tokens[first] not in told
+    assert one(lines, "webhook").message.endswith("posts its findings to the configured webhook")
+
+
+def test_it_says_where_each_login_is_from(stage, configure):
+    made = stage()
+    configure(tokens(made))
+    told = one(lines_of(made), "configuration", made.contexts[0].id).message
+    assert told == f"sources.ksef.t{made.contexts[0].id}: a token from Environment Variables"
+
+
+def test_a_taxpayer_that_cannot_work_stops_no_other(stage, configure):
+    made = stage(taxpayers=3)
+    first, second, third = (context.id for context in made.contexts)
+    logins = tokens(made) | {first: {"token": "revoked"}, second: {"certificate": "nowhere.crt"}}
+    configure(logins)
+    lines = lines_of(made)
+    assert one(lines, "login", first).health is ERROR
+    assert one(lines, "login", first).remedy == "Make a new token or certificate"
+    (broken,) = (line for line in about(lines, "configuration") if line.health is ERROR)
+    assert (
+        broken.message
+        == f"sources.ksef.t{second}: cannot read nowhere.crt: No such file or directory"
+    )
+    assert [one(lines, topic, third).health for topic in ("login", "permissions", "limits")] == [
+        OK
+    ] * 3
+
+
+def test_only_the_named_taxpayers_log_in(stage, configure):
+    made = stage()
+    first, second = (context.id for context in made.contexts)
+    configure(tokens(made))
+    lines = lines_of(made, ids=[second, "1111111111"])
+    assert not about(lines, "login", first)
+    assert one(lines, "login", second).health is OK
+    assert any("--nip 1111111111: no such taxpayer" in line.message for line in lines)
+
+
+def test_without_any_configuration_it_still_examines_the_rest(stage):
+    lines = lines_of(stage())
+    assert "no taxpayer in sources.ksef" in one(lines, "configuration").message
+    assert {"network", "clock", "public keys", "disk"} <= {line.topic for line in lines}
+    unknown = list(examine(Path("ksef.duckdb"), VirtualClock(stage().at)))
+    assert "no environment: say --environment" in one(unknown, "environment").message
+
+
+def test_options_that_are_none_are_an_error(stage, configure, monkeypatch):
+    monkeypatch.setenv("CHECK__WARNING__FAILUR_RATE", "1")
+    made = stage()
+    configure(tokens(made))
+    lines = lines_of(made)
+    (odd,) = (line for line in about(lines, "configuration") if line.health is ERROR)
+    assert "there is no such check" in odd.message
+    assert one(lines, "login", made.contexts[0].id).health is OK
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("read_only_token", ["Introspection is missing: KSeF shows at most the sessions that"]),
+        (
+            "write_only_token",
+            [
+                "Introspection is missing: ",
+                "InvoiceRead is missing: nothing is exported",
+                "the token may do more than a load needs: InvoiceWrite",
+            ],
+        ),
+    ],
+)
+def test_each_permission_too_few_or_too_many_is_told_with_its_cost(stage, configure, kind, told):
+    made = stage(taxpayers=1)
+    configure({made.contexts[0].id: {"token": getattr(made.world.taxpayers[0], kind)}})
+    lines = about(lines_of(made), "permissions")
+    refused = kind == "read_only_token"  # who neither sends nor may see sessions gets no list
+    assert [line.health for line in lines] == [ERROR if refused else WARNING] * len(told)
+    for line, text in zip(lines, told, strict=True):
+        assert text in line.message
+
+
+def test_invoice_read_is_not_missed_where_nothing_is_exported(stage, configure):
+    made = stage(taxpayers=1)
+    token = made.world.taxpayers[0].write_only_token
+    configure({made.contexts[0].id: {"token": token}}, exports_per_hour="0")
+    told = [line.message for line in about(lines_of(made), "permissions")]
+    assert not any("InvoiceRead is missing" in message for message in told)
+
+
+@pytest.mark.parametrize(
+    ("behind_s", "health", "told"),
+    [
+        (3, OK, "at most 4 s off"),
+        (10, WARNING, "10 s behind"),
+        (-10, WARNING, "9 s ahead of"),
+        (75, ERROR, "75 s behind"),
+        (-75, ERROR, "74 s ahead of"),
+    ],
+)
+def test_a_clock_that_is_off_is_found_by_the_date_header(stage, configure, behind_s, health, told):
+    made = stage(taxpayers=1)
+    line = one(lines_of(made, behind_s=behind_s), "clock")
+    assert line.health is health
+    assert told in line.message
+
+
+def test_public_keys_that_end_or_are_followed_are_told(stage):
+    made = stage(days=10)
+
+    def told(days: float) -> list[Line]:
+        return about(lines_of(made, behind_s=-86400 * (days - 10)), "public keys")
+
+    assert [line.health for line in told(10.5)] == [OK, OK]
+    assert all("the next one is valid from" in line.message for line in told(-50))
+    assert all("and no other follows" in line.message for line in told(680))
+    assert [line.health for line in told(680)] == [WARNING, WARNING]
+    assert [line.health for line in told(700)] == [ERROR, ERROR]
+
+
+def test_a_certificate_tells_how_long_it_is_valid(stage, configure, tmp_path):
+    made = stage(taxpayers=1, days=10)
+    with made.served():
+        ((files, *_),) = made.app.certificate_files(tmp_path).values()
+    login = {
+        "certificate": files.certificate,
+        "private_key": files.key,
+        "password": files.password,
+    }
+    nip = made.contexts[0].id
+    configure({nip: {name: str(value) for name, value in login.items()}})
+    lines = lines_of(made)
+    assert one(lines, "certificate", nip).message.endswith("690 days left")
+    assert one(lines, "login", nip).message == "works with the certificate"
+    assert files.password not in repr(lines)
+    ending = one(lines_of(made, behind_s=-86400 * 680), "certificate", nip)
+    assert ending.health is WARNING
+    assert ending.remedy == "Renew it in the taxpayer application"
+    assert one(lines_of(made, behind_s=-86400 * 691), "certificate", nip).health is ERROR
+
+
+def test_limits_that_cannot_be_read_leave_the_login_as_it_is(stage, configure):
+    made = stage(taxpayers=1, faults=[Fault("not-json", path="/rate-limits$", times=9)])
+    configure(tokens(made))
+    lines = lines_of(made)
+    assert one(lines, "login").health is OK
+    assert one(lines, "permissions").health is OK
+    assert one(lines, "limits").health is ERROR
+
+
+def test_a_firewall_in_place_of_ksef_is_told(stage):
+    made = stage(faults=[Fault("403-waf", path="/public-key-certificates$", times=9)])
+    lines = lines_of(made)
+    assert one(lines, "network").health is OK
+    assert one(lines, "public keys").health is ERROR
+    assert "HTTP 403" in one(lines, "public keys").message
+
+
+def test_a_host_that_does_not_answer_is_told_once_and_the_rest_is_examined(configure):
+    configure({NIPS[0]: {"token": SECRET}, NIPS[1]: {"token": SECRET}})
+    clock = RunningClock()
+    lines = list(examine(Path("ksef.duckdb"), clock, environment="http://127.0.0.1:9/v2"))
+    assert (
+        "127.0.0.1:9 gives no answer unencrypted, without a proxy" in one(lines, "network").message
+    )
+    assert [line.message for line in about(lines, "login")] == ["not tried"] * 2
+    assert one(lines, "disk").health is OK
+
+
+@pytest.mark.parametrize("scheme", ["http", "gopher"])
+def test_the_proxy_is_named_without_its_password(monkeypatch, scheme):
+    monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://user:{SECRET}@127.0.0.1:9")
+    lines = list(examine(Path("k.duckdb"), RunningClock(), environment="https://ksef.invalid/v2"))
+    line = one(lines, "network")
+    assert line.health is ERROR
+    assert "over TLS" in line.message
+    assert "through the proxy 127.0.0.1:9: " in line.message
+    assert SECRET not in repr(lines)
+
+
+@contextmanager
+def encrypted_server(stage, folder: Path) -> Iterator[str]:
+    """Serve TLS with a certificate that nobody trusts."""
+    with stage.served():
+        ((files, *_),) = stage.app.certificate_files(folder).values()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key, files.password)
+
+    class Server(HTTPServer):
+        def finish_request(self, request, client_address) -> None:
+            with pytest.raises(ssl.SSLError):
+                context.wrap_socket(request, server_side=True)
+
+    with Server(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"https://127.0.0.1:{server.server_port}/v2"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_certificate_that_is_not_trusted_is_told_with_the_remedy(stage, tmp_path):
+    with encrypted_server(stage(taxpayers=1), tmp_path) as base_url:
+        lines = list(examine(Path("ksef.duckdb"), RunningClock(), environment=base_url))
+    line = one(lines, "network")
+    assert "CERTIFICATE_VERIFY_FAILED" in line.message
+    assert "SSL_CERT_FILE" in line.remedy
+
+
+# The database
+
+PRODUCTION = "https://api.ksef.mf.gov.pl/v2"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return copy_published(tmp_path)
+
+
+def files_of(database: Path, base_url: str | None = PRODUCTION) -> list[Line]:
+    return list(examine_databases(database, base_url))
+
+
+def test_a_database_that_is_in_order_is_ok_in_every_line(database):
+    lines = files_of(database)
+    assert [line.health for line in lines] == [OK] * 5, lines
+    assert one(lines, "marts").message.endswith("of the last load")
+
+
+def test_a_database_that_is_not_there_yet_is_a_warning(tmp_path):
+    lines = files_of(tmp_path / "new" / "ksef.duckdb")
+    assert [line.health for line in lines] == [OK, WARNING]
+    assert lines[-1].remedy == "Run kseflow load"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", ["read", "write"])
+def test_a_database_that_another_program_holds_is_a_warning(database, mode):
+    hold = (
+        f"import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only={mode == 'read'}); "
+        "print(flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(load_file(database))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        process.stdout.readline()
+        lines = files_of(database)
+        process.communicate(b"\n")
+    held = one(lines, "database") if mode == "read" else about(lines, "database")[0]
+    assert held.health is WARNING
+    assert "another program has it open" in held.message
+    assert (one(lines, "tables").health is OK) if mode == "read" else not about(lines, "tables")
+
+
+def test_a_file_that_is_no_database_is_an_error(database):
+    load_file(database).write_text("no database")
+    assert {line.health for line in about(files_of(database), "database")} == {ERROR}
+
+
+def test_another_environment_is_an_error(database):
+    change(
+        load_file(database),
+        "update ksef_raw.sync_log set environment = 'https://api-demo.ksef.mf.gov.pl/v2'",
+    )
+    line = one(files_of(database), "environment")
+    assert line.health is ERROR
+    assert f"api-demo.ksef.mf.gov.pl/v2, not of {PRODUCTION}" in line.message
+    assert one(files_of(database, "http://127.0.0.1:1/v2"), "environment").health is OK
+
+
+def test_tables_of_another_version_are_named(database):
+    change(
+        load_file(database),
+        "alter table ksef_raw.upo_reads drop column error;"
+        "alter table ksef_raw.sync_log add column mood text;"
+        "drop table ksef_raw._dlt_version; drop table ksef_raw.invoice_metadata",
+    )
+    line = one(files_of(database), "tables")
+    assert line.health is WARNING
+    assert line.message == (
+        "_dlt_version is missing; sync_log has mood as well; upo_reads lacks error"
+    )
+
+
+@pytest.mark.parametrize(
+    ("where", "sql", "told"),
+    [
+        ("raw", "update ksef_raw.sync_log set run_id = 'z' || run_id", "older than the last load"),
+        ("marts", "update published set kseflow_version = '0.0.1'", "made by kseflow 0.0.1"),
+    ],
+)
+def test_marts_that_are_behind_are_a_warning(database, where, sql, told):
+    change(load_file(database) if where == "raw" else database, sql)
+    line = one(files_of(database), "marts")
+    assert (line.health, line.remedy) == (WARNING, "Run kseflow build")
+    assert told in line.message
+
+
+def test_an_analysts_file_that_is_missing_is_a_warning_and_a_strangers_an_error(database):
+    database.unlink()
+    assert one(files_of(database), "marts").health is WARNING
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("create table own (a int)")
+    assert "was not published by kseflow" in about(files_of(database), "database")[-1].message
+
+
+def test_a_full_disk_and_a_folder_without_permission_are_told(database, monkeypatch):
+    monkeypatch.setattr("kseflow.doctor_database.FREE_BYTES", 10**18)
+    line = one(files_of(database), "disk")
+    assert line.health is WARNING
+    assert "Make room" in line.remedy
+
+
+# The command
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "kseflow.cli", "doctor", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_a_configuration_file_that_is_no_toml_is_an_error_and_the_rest_is_examined(tmp_path):
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "secrets.toml").write_text(f'[check]\nwebhook = = "{SECRET}"\n')
+    told = run("--environment", "http://127.0.0.1:9/v2")
+    assert told.returncode == 1
+    assert "error   configuration: A problem encountered when loading secrets.toml" in told.stdout
+    assert "at line 2 col " in told.stdout
+    assert "error   network: " in told.stdout
+    assert SECRET not in told.stdout + told.stderr
+
+
+def test_warnings_alone_exit_0_and_an_error_exits_1(stage, configure):
+    clock = RunningClock()
+    made = stage(taxpayers=2, at=clock.now())
+    first, second = (context.id for context in made.contexts)
+    configure(tokens(made) | {second: {"token": SECRET}})
+    with made.served(clock) as base_url:
+        shown = run("--environment", base_url, "--nip", first)
+        machine = run("--environment", base_url, "--nip", second, "--json")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    lines = shown.stdout.splitlines()
+    assert f"OK      login, NIP {first}: works with the token" in lines
+    assert "warning database: ksef-load.duckdb does not exist yet. Run kseflow load." in lines
+    assert lines[-1].endswith(" OK, 1 warning, 0 error")
+    assert machine.returncode == 1
+    document = json.loads(machine.stdout)
+    assert document["counts"]["error"] == 1
+    (error,) = (line for line in document["lines"] if line["health"] == "error")
+    assert (error["topic"], error["taxpayer"]["id"]) == ("login", second)
+    told = shown.stdout + shown.stderr + machine.stdout + machine.stderr
+    assert SECRET not in told
+    assert made.tokens[made.contexts[0]] not in told
+    assert "Traceback" not in told
