@@ -361,3 +361,17 @@ def test_log_lines_are_json_or_silent_when_asked_for(shell):
     assert {line.keys() == {"time", "level", "message"} for line in lines} == {True}
     assert any("sessions changed" in line["message"] for line in lines)
     assert shell.run("load", "--only", "sessions", "--quiet").stderr == ""
+
+
+def test_configuration_that_cannot_be_read_is_told_without_a_traceback_or_its_values(shell):
+    (shell.folder / ".dlt").mkdir()
+    (shell.folder / ".dlt" / "config.toml").write_text("[sources.ksef\nnip = 1")
+    broken = shell.run("load")
+    assert (broken.returncode, "Traceback" in broken.stderr) == (1, False)
+    assert "config.toml" in broken.stderr
+    (shell.folder / ".dlt" / "config.toml").unlink()
+    shell.environment["SOURCES__KSEF__EXPORTS_PER_HOUR"] = "secret"
+    wrong = shell.run("load")
+    assert (wrong.returncode, "Traceback" in wrong.stderr) == (1, False)
+    assert "exports_per_hour is not of the kind it should be" in wrong.stderr
+    assert "secret" not in wrong.stderr

@@ -135,6 +135,17 @@ def test_a_session_that_breaks_the_contract_is_named_and_keeps_the_cursor_back(s
     assert listed(broken) == truth(broken)
 
 
+def test_a_session_that_breaks_the_contract_keeps_no_other_from_being_loaded(stage):
+    broken = stage(taxpayers=1, short_pages=False)
+    fault = Fault("missing-field", path="/sessions$", nth=1, field="dateUpdated")
+    broken.faults = [fault]
+    summary = broken.load_frozen()
+    outcomes = {part["resource"]: part["outcome"] for part in summary.parts}
+    assert sorted(outcomes.values()) == ["failed", "ok", "ok", "ok"]
+    assert outcomes["invoices"] == "ok"
+    assert broken.value("select count(*) from ksef_raw.session_invoices") > 0
+
+
 def test_since_lists_again_from_that_moment(stage):
     made = stage(taxpayers=1, short_pages=False)
     made.load_frozen(only=["sessions"])

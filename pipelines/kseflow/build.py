@@ -4,6 +4,7 @@ DuckDB gives one process a file, so analysts read a second one: it is written be
 and takes its place in one step, after a build in which everything passed.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ from kseflow.warehouse import DATASET, is_locked
 
 if TYPE_CHECKING:
     from dbt.artifacts.schemas.run import RunResult
+    from dbt_common.events.base_types import EventMsg
+
+log = logging.getLogger(__name__)
 
 PUBLISHED_SCHEMAS = ("seeds", "staging", "marts")
 MEMORY_LIMIT = "2500MB"  # of DuckDB; beyond it, it uses the disk
@@ -128,13 +132,19 @@ def _run_dbt(database: Path) -> "list[RunResult]":
     }.items():
         arguments += [name, str(folder)]
     try:
-        outcome = dbtRunner().invoke([*arguments, "--log-level", "none", "--no-version-check"])
+        runner = dbtRunner(callbacks=[_tell_progress])
+        outcome = runner.invoke([*arguments, "--log-level", "none", "--no-version-check"])
     finally:
         # dbt keeps the database open for the life of the process, and no load could write it.
         DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
     if outcome.exception is not None:
         raise BuildFailed(f"dbt could not start: {outcome.exception}") from outcome.exception
     return list(outcome.result.results)  # type: ignore[union-attr]
+
+
+def _tell_progress(event: "EventMsg") -> None:
+    if event.info.name == "LogStartLine":
+        log.debug("building the marts: %d of %d", event.data.index, event.data.total)
 
 
 def _raise_failures(database: Path, results: "list[RunResult]") -> None:

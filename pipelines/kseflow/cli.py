@@ -4,9 +4,12 @@ import os
 
 import typer
 
+from kseflow.commands.check import check
+from kseflow.commands.doctor import doctor
 from kseflow.commands.emulation import demo, emulate
 from kseflow.commands.load import load
 from kseflow.commands.marts import build, status
+from kseflow.commands.report import report
 from kseflow.commands.upo import upo
 
 app = typer.Typer(
@@ -16,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (load, status, build, upo, demo, emulate):
+for command in (load, status, build, report, check, doctor, upo, demo, emulate):
     app.command()(command)
 
 

@@ -12,6 +12,8 @@ from ksef_emulator import Emulator, VirtualClock, World, serve
 from kseflow.build import build
 from kseflow.clock import TimeBox
 from kseflow.credentials import Context, TokenCredentials
+from kseflow.errors import ConfigurationError
+from kseflow.html_report import write_report
 from kseflow.load import LoadSummary, load, working_folder
 from kseflow.options import Options
 from kseflow.report import (
@@ -27,6 +29,7 @@ from kseflow.warehouse import Warehouse, load_file
 
 START = datetime(2026, 11, 17, 8, 0, tzinfo=UTC)  # a Tuesday, 9:00 in Warsaw
 HISTORY = timedelta(days=8)
+REPORT = "report.html"
 BETWEEN_LOADS = timedelta(hours=6)
 
 RATES_SQL = """
@@ -50,7 +53,7 @@ limit 6
 
 
 def run_demo(folder: Path, seed: int) -> None:
-    """Load an emulated world twice, publish it as `folder`/ksef.duckdb, print what is found."""
+    """Load an emulated world twice, publish it as `folder`/ksef.duckdb, tell what is found."""
     database = _fresh_database(folder)
     load_database = load_file(database)
     console = report_console()
@@ -83,6 +86,15 @@ def run_demo(folder: Path, seed: int) -> None:
     _print_findings(console, database, {who.context_id: who.name for who in world.taxpayers})
     hours = (clock.now() - START).total_seconds() / 3600
     console.print(f"{hours:.1f} virtual hours have passed. Look around: duckdb {database}")
+    _print_report(console, database)
+
+
+def _print_report(console: Console, database: Path) -> None:
+    """Write the report and print where it is, or what it would take."""
+    try:
+        console.print(f"The same as charts: {write_report(database, database.parent / REPORT)}")
+    except ConfigurationError as error:  # the notebooks' packages are optional
+        console.print(f"No report: {error}")
 
 
 def _fresh_database(folder: Path) -> Path:

@@ -88,7 +88,7 @@ class Extraction:
             waiting_s = max((self._box.now() - committed_at).total_seconds(), lane.delay_s())
             if row_count > COMMIT_ROWS or (row_count and waiting_s > COMMIT_EVERY_S):
                 yield from self._accounts()
-                log.info("saving %d rows", row_count)
+                log.info("saving %s rows", f"{row_count:,}")
                 yield COMMIT
                 committed_at, row_count = self._box.now(), 0
             rows = next(steps[lane], None)

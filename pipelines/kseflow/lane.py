@@ -138,8 +138,8 @@ class Lane(ABC):
             part.fail(f"{context}: {error}")
             raise
         except Exception as error:  # a bug of ours stops no other taxpayer; the log shows where
-            log.error("%s", traceback.format_exc())
-            part.fail(f"{context}: {type(error).__name__}: {error}")
+            log.debug("%s", traceback.format_exc())
+            part.fail(f"{context}: {type(error).__name__}: {error} (a bug; -v shows where)")
             raise KsefError from error
         finally:
             part.ended_at = self.client.now()

@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.logging import RichHandler
 from rich.spinner import Spinner
-from rich.table import Table
+from rich.table import Column, Table
 
 from kseflow.extraction import Extraction
 from kseflow.lane import Lane
@@ -37,7 +37,7 @@ class Narrator(logging.Handler):
     """The live display: the latest log line, and what every lane of a load is doing."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(logging.INFO)
+        super().__init__(logging.DEBUG)
         self._spinner = Spinner("dots", what)
         self._extraction: Extraction | None = None
 
@@ -53,31 +53,30 @@ class Narrator(logging.Handler):
         running = [lane for lane in lanes if lane.part.outcome == "running"]
         if not running:
             return self._spinner
-        rows = Table.grid(padding=(0, 2))
+        rows = Table.grid(*(Column(no_wrap=True) for _ in range(4)), padding=(0, 2))
         for lane in running[:LANES_SHOWN]:
             rows.add_row(*_cells(lane))
         more = len(running) - LANES_SHOWN
         return Group(rows, *([f"and {more} more"] if more > 0 else []), self._spinner)
 
 
-def _cells(lane: Lane) -> tuple[str, str, str, str, str]:
-    """Say for whom, what, how far, what the hour still takes, and what it is waiting for."""
+def _cells(lane: Lane) -> tuple[str, str, str, str]:
+    """Say for whom, what, how far, and what the hour still takes or what it is waiting for."""
     part, left = lane.part, lane.left_count()
     if left is not None:
         done = f"{part.session_count:,} of {counted(part.session_count + left, 'session')}"
     else:
         done = counted(part.page_count, "package" if "exports" in part.resource else "page")
     remaining = lane.client.windows.remaining_count(lane.group)
-    waits = ""
+    state = "" if remaining is None else f"{counted(remaining, 'request')} left this hour"
     if (delay_s := lane.delay_s()) > NOTICEABLE_S:
         until = (lane.client.now() + timedelta(seconds=delay_s)).astimezone(WARSAW)
-        waits = f"waits until {until:%H:%M:%S %Z} for {lane.group}"
+        state = f"waits until {until:%H:%M:%S %Z} for {lane.group}"
     return (
         str(lane.client.context),
         WHAT[part.resource],
         f"{done}, {counted(part.row_count, 'row')}",
-        "" if remaining is None else f"{counted(remaining, 'request')} left this hour",
-        waits,
+        state,
     )
 
 
@@ -96,13 +95,14 @@ def narrated(
     the spinner until the first line comes.
     """
     logger = logging.getLogger("kseflow")
-    logger.setLevel(min(level, logging.INFO))
+    logger.setLevel(level)
     narrator = Narrator(what)
     if console.is_terminal and not quiet and not as_json:
-        warnings = RichHandler(logging.WARNING, console, show_path=False, show_time=False)
+        logger.setLevel(logging.DEBUG)  # the spinner shows even what passes quickly
+        kept = RichHandler(logging.WARNING, console, show_path=False, show_time=False)
         with (
             Live(narrator, console=console, transient=True, refresh_per_second=5),
-            _handling(logger, warnings, narrator),
+            _handling(logger, kept, narrator),
         ):
             yield narrator
         return

@@ -51,13 +51,13 @@ def _load_table(summary: LoadSummary) -> Table:
     made = table(
         "What this load brought",
         "taxpayer",
-        "changed sessions",
+        "sessions changed",
         "sessions read",
         "accepted",
         "failed",
         "in process",
         "packages",
-        "exported invoices",
+        "exported",
     )
     for taxpayer in dict.fromkeys(part["taxpayer"] for part in summary.parts):
         parts = [part for part in summary.parts if part["taxpayer"] == taxpayer]
@@ -97,7 +97,7 @@ def print_status(
         _print_json({"taxpayers": told, "published": published and asdict(published)})
         return
     rows = table(
-        "Rows stored (of KSeF's count, where it differs)",
+        "Rows stored (of KSeF's count, where it differs); times of Europe/Warsaw",
         "taxpayer",
         "sessions",
         "invoices",
@@ -114,7 +114,7 @@ def print_status(
             _of(state.stored_accepted_count, state.accepted_count),
             _of(state.stored_failed_count, state.failed_count),
             _cursor_text(state),
-            moment_text(min(state.exported_to.values())) if state.exported_to else "—",
+            _short_text(min(state.exported_to.values(), default=None)),
         )
     console = console or report_console()
     console.print(rows)
@@ -174,8 +174,12 @@ def counted(count: int, thing: str) -> str:
 
 def _cursor_text(state: TaxpayerStatus) -> str:
     cursors = [text for part, text in state.cursors.items() if part.startswith("sessions")]
-    moments = [datetime.fromisoformat(text) for text in cursors]
-    return moment_text(max(moments)) if moments else "—"
+    return _short_text(max(map(datetime.fromisoformat, cursors), default=None))
+
+
+def _short_text(moment: datetime | None) -> str:
+    """Write a moment for a column under a title that tells its zone."""
+    return "—" if moment is None else f"{moment.astimezone(WARSAW):%m-%d %H:%M}"
 
 
 def _duration(seconds: float) -> str:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from conftest import Built
 
 READER = Path(__file__).with_name("reader.py")
-LOADS = 20
+LOADS = 10
 
 
-def test_readers_never_fail_and_never_see_a_mixed_state_through_twenty_loads(
+def test_readers_never_fail_and_never_see_a_mixed_state_through_ten_loads(
     tmp_path: Path,
 ) -> None:
     database, analysts, stop = (tmp_path / name for name in ("load.duckdb", "ksef.duckdb", "stop"))

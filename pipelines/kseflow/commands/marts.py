@@ -26,7 +26,10 @@ def status(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show per taxpayer how complete the copy is: KSeF's counters against the rows stored."""
+    """Show per taxpayer how complete the copy is: KSeF's counters against the rows stored.
+
+    Example: kseflow status --json
+    """
     from kseflow.build import last_published
     from kseflow.report import print_status
     from kseflow.status import status as read_status
@@ -54,6 +57,8 @@ def build(
     """Build the marts from what was loaded, test them, and publish them for analysts.
 
     A failed test ends with exit code 1, its name and sample rows; the published file stays.
+
+    Example: kseflow build --database /srv/ksef/ksef.duckdb
     """
     from kseflow.build import build as run_build
     from kseflow.progress import narrated
