@@ -200,10 +200,10 @@ class KsefClient:
         Never repeated by itself: an answer that is lost may have started an export, and each
         takes one of ten places. Source: POST /invoices/exports
         """
-        extensions = {"repeatable": False}
-        answer = self._ask("POST", "/invoices/exports", "invoiceExport", extensions, json=body)
+        path = "/invoices/exports"
+        response = self._answer("POST", path, "invoiceExport", is_repeatable=False, json=body)
         try:
-            return str(answer["referenceNumber"])
+            return str(json_of(response)["referenceNumber"])
         except (KeyError, TypeError):
             raise ContractViolation("POST /invoices/exports: no referenceNumber") from None
 
@@ -243,29 +243,13 @@ class KsefClient:
             token = following
 
     def _get(self, path: str, group: str, **kwargs: Any) -> Any:
-        return self._ask("GET", path, group, **kwargs)
-
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        group: str,
-        extensions: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Send a request and return its JSON."""
-        return json_of(self._answer(method, path, group, extensions, **kwargs))
+        return json_of(self._answer("GET", path, group, **kwargs))
 
     def _answer(
-        self,
-        method: str,
-        path: str,
-        group: str,
-        extensions: dict[str, Any] | None = None,
-        **kwargs: Any,
+        self, method: str, path: str, group: str, *, is_repeatable: bool = True, **kwargs: Any
     ) -> httpx.Response:
         self._paced.admit(group)  # before the login: a token could end during the wait
-        extensions = {"group": group, **(extensions or {})}
+        extensions = {"group": group, "repeatable": is_repeatable}
         response = self._http.request(method, path, extensions=extensions, **kwargs)
         if warning := response.headers.get("X-System-Warning"):
             log.warning("%s: KSeF warns: %s", self.context, warning)
