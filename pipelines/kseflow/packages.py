@@ -1,8 +1,7 @@
 """Exports as an incremental load: package after package, windows that touch, nothing twice.
 
-A window begins where KSeF vouched for the one before to be complete: after a truncated package at
-its last invoice, else at the high-water mark (HWM). The moment at the border is read again;
-invoices are known by their KSeF number. Source: docs przyrostowe-pobieranie-faktur.md
+The moment at the border of two windows is read again; invoices are known by their KSeF number.
+Source: docs przyrostowe-pobieranie-faktur.md
 """
 
 import logging
