@@ -21,8 +21,8 @@ with sent as (
             when {{ stored_by }} < coverage.exported_to then 'missing'
             else 'pending'
         end as export_state
-    from {{ ref('invoices') }} as invoices
-    left join {{ ref('sessions') }} as sessions using ({{ taxpayer }}, session_reference_number)
+    from {{ ref('judged_submissions') }} as invoices
+    left join {{ ref('compared_sessions') }} as sessions using ({{ taxpayer }}, session_reference_number)
     left join {{ ref('export_coverage') }} as coverage using ({{ taxpayer }})
     where invoices.outcome = 'accepted'
 )

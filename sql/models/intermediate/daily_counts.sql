@@ -6,7 +6,7 @@ with corrections as (
         context_id,
         resolved_in_session as session_reference_number,
         resolved_ksef_number as ksef_number
-    from {{ ref('failed_invoices') }}
+    from {{ ref('judged_failures') }}
     where resolution = 'accepted_later' and outcome != 'duplicate'
 ),
 
@@ -18,7 +18,7 @@ submitted as (
         count(*) filter (where is_settled and outcome = '{{ outcome }}') as {{ outcome }}_count,
         {%- endfor %}
         count(*) filter (where not is_settled) as pending_count
-    from {{ ref('invoices') }}
+    from {{ ref('judged_submissions') }}
     group by all
 ),
 
@@ -26,7 +26,7 @@ corrected as (
     select
         context_type, context_id, session_type, submitted_day as day,
         count(*) as corrected_count
-    from {{ ref('invoices') }}
+    from {{ ref('judged_submissions') }}
     inner join corrections
         using (context_type, context_id, session_reference_number, ksef_number)
     where is_settled
@@ -37,7 +37,7 @@ failed_first as (
     select
         context_type, context_id, session_type, submitted_day as day,
         count(*) as failed_first_count
-    from {{ ref('failed_invoices') }}
+    from {{ ref('judged_failures') }}
     where is_settled and is_first_attempt
     group by all
 ),
@@ -46,7 +46,7 @@ unread as (
     select
         context_type, context_id, session_type, created_day as day,
         sum(invoice_count - stored_invoice_count) as unread_count
-    from {{ ref('sessions') }}
+    from {{ ref('compared_sessions') }}
     where invoice_count > stored_invoice_count
     group by all
 )

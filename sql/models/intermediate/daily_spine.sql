@@ -18,4 +18,4 @@ select
         {{ days_from_to('spans.first_day', 'greatest(spans.last_day, as_of.as_of_day)') }} as date
     ) as day
 from spans
-cross join {{ ref('as_of') }} as as_of
+cross join {{ ref('copy_moment') }} as as_of

@@ -1,7 +1,7 @@
 {% set rules = ['invoice_hash', 'invoice_number', 'invoice_file_name'] %}
 
 with failures as (
-    select * from {{ ref('invoices') }} where outcome not in ('accepted', 'pending')
+    select * from {{ ref('judged_submissions') }} where outcome not in ('accepted', 'pending')
 ),
 
 previous as (

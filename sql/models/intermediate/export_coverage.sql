@@ -5,7 +5,7 @@ select
     context_id,
     min(requested_from) over (partition by context_type, context_id) as exported_from,
     next_from as exported_to
-from {{ ref('package_windows') }}
+from {{ ref('joined_windows') }}
 where subject_type = 'Subject1'
 qualify row_number() over (
     partition by context_type, context_id order by requested_at desc, next_from desc

@@ -3,7 +3,7 @@ with messages as (
     select distinct
         status_code,
         reason as message
-    from {{ ref('invoices') }}
+    from {{ ref('judged_submissions') }}
     where outcome not in ('accepted', 'pending')
 ),
 

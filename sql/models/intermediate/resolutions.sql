@@ -3,7 +3,7 @@
         and failures.context_id = accepted.context_id' %}
 
 with failures as (
-    select * from {{ ref('invoices') }} where outcome not in ('accepted', 'pending')
+    select * from {{ ref('judged_submissions') }} where outcome not in ('accepted', 'pending')
 ),
 
 {% for rule in rules -%}
@@ -12,7 +12,7 @@ by_{{ rule }} as (
         context_type, context_id, {{ rule }}, invoice_number as accepted_invoice_number,
         session_reference_number as accepted_in_session, ksef_number as accepted_ksef_number,
         invoice_reference_number as accepted_reference_number, submitted_at, accepted_at
-    from {{ ref('invoices') }}
+    from {{ ref('judged_submissions') }}
     where outcome = 'accepted'
         and (context_type, context_id, {{ rule }}) in (
             select (context_type, context_id, {{ rule }}) from failures

@@ -6,5 +6,5 @@ select
     count(*) filter (where outcome = 'accepted') as stored_accepted_count,
     count(*) filter (where outcome not in ('accepted', 'pending')) as stored_failed_count,
     count(lacks) as rows_lacking_count
-from {{ ref('invoices') }}
+from {{ ref('judged_submissions') }}
 group by 1, 2, 3

@@ -10,7 +10,7 @@ with counted as (
         max(submitted_at) as last_at,
         min(reason) as example_reason,
         min(session_reference_number || '/' || invoice_reference_number) as example_invoice
-    from {{ ref('failed_invoices') }}
+    from {{ ref('judged_failures') }}
     group by 1, 2, 3, 4, 5
 )
 

@@ -7,7 +7,7 @@ with counted as (
         {{ month_of('created_day') }} as month, {{ taxpayer }},
         sum(accepted_count) as counted_count,
         sum(greatest(accepted_count - stored_accepted_count, 0)) as unread_count
-    from {{ ref('sessions') }}
+    from {{ ref('compared_sessions') }}
     group by all
 ),
 

@@ -23,13 +23,13 @@ with counted as (
         {%- endfor %}
         {%- endfor %}
         max(hwm_lag_seconds) as max_hwm_lag_seconds
-    from {{ ref('packages') }}
+    from {{ ref('judged_packages') }}
     group by all
 ),
 
 last_of_day as (
     select {{ grain }}, exports_to_catch_up
-    from {{ ref('packages') }}
+    from {{ ref('judged_packages') }}
     where is_effectively_truncated is not null
     qualify row_number() over (partition by {{ grain }} order by requested_at desc) = 1
 )

@@ -15,6 +15,6 @@ select
         as {{ name }}_seconds_to_storage,
     {%- endfor %}
     max(seconds_to_storage) as max_seconds_to_storage
-from {{ ref('invoices') }}
+from {{ ref('judged_submissions') }}
 where outcome = 'accepted'
 group by 1, 2

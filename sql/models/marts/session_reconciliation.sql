@@ -6,7 +6,7 @@ with differences as (
         '{{ "total" if counter == "invoice" else counter }}' as counter,
         {{ counter }}_count as counted,
         stored_{{ counter }}_count as stored
-    from {{ ref('sessions') }} as sessions
+    from {{ ref('compared_sessions') }} as sessions
     where {{ counter }}_count != stored_{{ counter }}_count
     {%- endfor %}
 )

@@ -16,7 +16,7 @@ select
     failed.who_acts,
     failed.what_to_do,
     failed.original_ksef_number
-from {{ ref('failed_invoices') }} as failed
-cross join {{ ref('as_of') }} as as_of
+from {{ ref('judged_failures') }} as failed
+cross join {{ ref('copy_moment') }} as as_of
 where failed.resolution = 'unresolved'
 order by failed.submitted_at
