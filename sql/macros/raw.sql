@@ -1,22 +1,40 @@
-{# A raw table, or an empty one with its columns while nothing was ever loaded into it. #}
+{# A raw table with the columns that this version knows: a typed null for one that an older load
+   did not have, no rows for a table that was never loaded into, and none of the taxpayers that
+   kseflow_left_out names (type:identifier). #}
 {% macro raw(table) -%}
     {%- set relation = source('ksef_raw', table) -%}
-    {%- if not execute or load_relation(relation) is not none -%}
-        {{ relation }}
-    {%- else -%}
-        (
-            select
-            {%- for column in kseflow.source_columns(table) %}
+    {%- set loaded = load_relation(relation) if execute else none -%}
+    {%- set there = adapter.get_columns_in_relation(loaded) | map(attribute='name') | list
+        if loaded is not none else [] -%}
+    (
+        select
+        {%- for column in kseflow.source_columns(table) %}
+            {% if column.name in there -%}
+                {{ column.name }}
+            {%- else -%}
                 cast(null as {{ column.data_type }}) as {{ column.name }}
-                {{- "," if not loop.last }}
-            {%- endfor %}
+            {%- endif -%}
+            {{ "," if not loop.last }}
+        {%- endfor %}
+        {% if loaded is none -%}
             where false
-        )
-    {%- endif -%}
+        {%- else -%}
+            from {{ relation }}
+            {%- if var('kseflow_left_out') %}
+            where context_type || ':' || context_id not in (
+                {%- for taxpayer in var('kseflow_left_out') -%}
+                    '{{ taxpayer | replace("'", "''") }}'{{ ", " if not loop.last }}
+                {%- endfor -%}
+            )
+            {%- endif %}
+        {%- endif %}
+    )
 {%- endmacro %}
 
 {% macro source_columns(table) -%}
-    {%- for node in graph.sources.values() if node.source_name == 'ksef_raw' and node.name == table -%}
+    {%- for node in (graph.sources.values() if execute else [])
+        if node.source_name == 'ksef_raw' and node.name == table -%}
         {{ return(node.columns.values() | list) }}
     {%- endfor -%}
+    {{ return([]) }}
 {%- endmacro %}

@@ -1,5 +1,6 @@
 -- DuckDB checks a table's constraints when it is made, and a view's never.
-{% set thin_marts = ['as_of', 'failed_invoices', 'invoices', 'package_windows', 'packages', 'sessions'] %}
+{% set thin_marts = ['as_of', 'failed_invoices', 'invoices', 'package_windows', 'packages',
+    'session_days', 'session_reasons', 'sessions'] %}
 
 {%- for mart in thin_marts %}
 {{ 'union all' if not loop.first }}

@@ -1,56 +1,57 @@
-with states as (
+{% set stored = ['stored_invoice', 'stored_accepted', 'stored_rejected', 'stored_duplicate',
+    'stored_system_error', 'stored_cancelled', 'stored_pending', 'stored_failed', 'rows_lacking'] %}
+
+with counted as (
     select
-        states.*,
-        as_of.as_of,
-        coalesce(stored.stored_count, 0) as stored_invoice_count,
-        coalesce(stored.stored_accepted_count, 0) as stored_accepted_count,
-        coalesce(stored.stored_failed_count, 0) as stored_failed_count,
-        coalesce(stored.rows_lacking_count, 0) as rows_lacking_count
+        states.* exclude (total_invoice_count, accepted_invoice_count, failed_invoice_count),
+        total_invoice_count as invoice_count,
+        accepted_invoice_count as accepted_count,
+        failed_invoice_count as failed_count,
+        greatest(total_invoice_count - accepted_invoice_count - failed_invoice_count, 0)
+            as pending_count,
+        {%- for count in stored %}
+        coalesce({{ count }}_count, 0) as {{ count }}_count,
+        {%- endfor %}
+        {{ json_value('status_details', '$[0]') }} as reason,
+        is_terminal and outcome != 'accepted' as is_failed_as_whole,
+        is_terminal and outcome = 'cancelled' and session_type = 'Online'
+            and total_invoice_count + failed_invoice_count = 0 as is_closed_empty,
+        -- KSeF has been asked since the session changed, and has no row.
+        coalesce(readings.row_count = 0 and readings.error is null
+            and readings.read_for >= states.updated_at, false) as is_read_empty,
+        not is_terminal as is_open,
+        copy.as_of,
+        copy.as_of_day
     from {{ ref('session_states') }} as states
-    cross join {{ ref('copy_moment') }} as as_of
-    left join {{ ref('stored_counts') }} as stored
+    left join {{ ref('copy_moment') }} as copy on true
+    left join {{ ref('stored_counts') }} using (context_type, context_id, session_reference_number)
+    left join {{ ref('session_readings') }} as readings
         using (context_type, context_id, session_reference_number)
+),
+
+judged as (
+    select
+        *,
+        stored_invoice_count = invoice_count
+            and stored_accepted_count = accepted_count
+            and stored_failed_count = failed_count as is_complete,
+        is_failed_as_whole and (not has_invoice_rows or is_read_empty) as has_no_rows
+    from counted
 )
 
 select
-    context_type,
-    context_id,
-    session_reference_number,
-    session_type,
-    created_at,
-    {{ warsaw_day('created_at') }} as created_day,
-    updated_at,
-    valid_until,
-    status_code,
-    status_description,
-    meaning,
-    {{ json_value('status_details', '$[0]') }} as reason,
-    outcome,
-    who_acts,
-    what_to_do,
-    total_invoice_count as invoice_count,
-    accepted_invoice_count as accepted_count,
-    failed_invoice_count as failed_count,
-    greatest(total_invoice_count - accepted_invoice_count - failed_invoice_count, 0)
-        as pending_count,
-    {{ rate('accepted_invoice_count', '(accepted_invoice_count + failed_invoice_count)') }}
-        as success_rate,
-    {{ rate('failed_invoice_count', '(accepted_invoice_count + failed_invoice_count)') }}
-        as failure_rate,
-    not is_terminal as is_open,
-    not is_terminal and (
-        as_of > valid_until + interval '{{ var("late_close_hours") }} hours'
-        or status_code > 100 and as_of > updated_at + interval '{{ var("stuck_hours") }} hours'
-    ) as is_stuck,
-    is_terminal and outcome != 'accepted' as is_failed_as_whole,
-    case when is_terminal then {{ seconds_between('created_at', 'updated_at') }} end as duration_s,
-    {{ seconds_between('created_at', 'as_of') }} as age_s,
-    stored_invoice_count,
-    stored_accepted_count,
-    stored_failed_count,
-    stored_invoice_count = total_invoice_count
-        and stored_accepted_count = accepted_invoice_count
-        and stored_failed_count = failed_invoice_count as is_complete,
-    rows_lacking_count,
-    read_at
-from states
+    *,
+    case
+        when not is_terminal then 'open'
+        when is_complete then 'rows'
+        else 'counters'
+    end as basis,
+    {{ bounded_day('created_at', 'as_of_day') }} as created_day,
+    {{ bounded_day('updated_at', 'as_of_day') }} as updated_day,
+    {{ is_out_of_bounds('created_at', 'as_of_day') }} as is_date_out_of_bounds,
+    case when is_terminal and not is_complete and has_no_rows
+        then greatest(failed_count - stored_failed_count, 0) else 0 end as session_failed_count,
+    case when is_terminal and not is_complete and not has_no_rows
+        then greatest(failed_count - stored_failed_count, 0) else 0 end as unclassified_failed_count,
+    case when has_no_rows then 0 else greatest(invoice_count - stored_invoice_count, 0) end as unread_count
+from judged

@@ -11,10 +11,7 @@ select
     coalesce(submissions.stored_at, sold.stored_at) as stored_at,
     coalesce(receipts.issue_date, sold.issue_date) as issue_date,
     receipts.upo_reference_number is not null as has_receipt,
-    sold.subject_type is not null as is_exported,
-    {{ json_value('status_extensions', '$.originalKsefNumber') }} as original_ksef_number,
-    {{ json_value('status_extensions', '$.originalSessionReferenceNumber') }}
-        as original_session_reference_number
+    sold.subject_type is not null as is_exported
 from {{ ref('submissions') }} as submissions
 left join {{ ref('stg_upo_documents') }} as receipts using ({{ invoice }})
 left join sold using ({{ invoice }})

@@ -1,7 +1,9 @@
 {% set rules = ['invoice_hash', 'invoice_number', 'invoice_file_name'] %}
 
 with failures as (
-    select * from {{ ref('judged_submissions') }} where outcome not in ('accepted', 'pending')
+    select *, {{ company_nip() }} as company_nip
+    from {{ ref('judged_submissions') }}
+    where outcome not in ('accepted', 'pending')
 ),
 
 previous as (
@@ -9,8 +11,8 @@ previous as (
         *,
         {%- for rule in rules %}
         lag(submitted_at) over (
-            partition by context_type, context_id, {{ rule }}
-            order by submitted_at, session_reference_number, ordinal_number
+            partition by company_nip, {{ rule }}
+            order by submitted_at, session_reference_number, ordinal_number, context_id
         ) as previous_by_{{ rule }}{{ ',' if not loop.last }}
         {%- endfor %}
     from failures

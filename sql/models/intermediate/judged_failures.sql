@@ -1,56 +1,49 @@
 {% set key = 'context_type, context_id, session_reference_number, invoice_reference_number' %}
 
 select
-    invoices.context_type,
-    invoices.context_id,
-    invoices.session_reference_number,
-    invoices.invoice_reference_number,
-    invoices.session_type,
-    invoices.ordinal_number,
-    invoices.submitted_at,
-    invoices.submitted_day,
-    invoices.invoice_number,
-    invoices.invoice_file_name,
-    invoices.invoice_hash,
-    invoices.status_code,
-    invoices.outcome,
+    failures.context_type,
+    failures.context_id,
+    failures.session_reference_number,
+    failures.invoice_reference_number,
+    failures.session_type,
+    failures.ordinal_number,
+    failures.submitted_at,
+    failures.submitted_day,
+    failures.is_date_out_of_bounds,
+    failures.invoice_number,
+    failures.invoice_file_name,
+    failures.invoice_hash,
+    failures.status_code,
+    failures.outcome,
     messages.category,
-    invoices.reason,
+    categories.meaning_en as category_meaning,
+    failures.reason,
     messages.normalised_message,
     messages.xml_element,
     messages.xml_rule,
     categories.who_acts,
     categories.what_to_do,
-    invoices.is_settled,
-    invoices.outcome != 'duplicate' and earlier.invoice_reference_number is null
-        as is_first_attempt,
-    invoices.original_ksef_number,
-    invoices.original_session_reference_number,
-    invoices.is_original_ours,
-    case
-        when invoices.is_original_ours then 'duplicate_of_accepted'
-        when resolutions.rule is not null then 'accepted_later'
-        else 'unresolved'
-    end as resolution,
-    case when invoices.is_original_ours then 'original_ksef_number' else resolutions.rule end
-        as resolution_rule,
-    case
-        when invoices.is_original_ours then invoices.original_ksef_number
-        else resolutions.accepted_ksef_number
-    end as resolved_ksef_number,
-    case when not coalesce(invoices.is_original_ours, false)
-        then resolutions.accepted_in_session end as resolved_in_session,
-    case when not coalesce(invoices.is_original_ours, false)
-        then resolutions.accepted_reference_number end as resolved_reference_number,
-    case when not coalesce(invoices.is_original_ours, false)
-        then {{ seconds_between('invoices.submitted_at', 'resolutions.accepted_at') }}
-    end as seconds_to_resolution,
-    invoices.read_at
-from {{ ref('judged_submissions') }} as invoices
+    failures.is_settled,
+    failures.outcome != 'duplicate' and earlier.invoice_reference_number is null
+        and resolutions.resolution is distinct from 'accepted_before' as is_first_attempt,
+    failures.original_ksef_number,
+    failures.original_session_reference_number,
+    failures.is_original_ours,
+    coalesce(resolutions.resolution, 'unresolved') as resolution,
+    resolutions.rule as resolution_rule,
+    resolutions.confidence as resolution_confidence,
+    resolutions.accepted_ksef_number as resolved_ksef_number,
+    resolutions.accepted_context_type as resolved_context_type,
+    resolutions.accepted_context_id as resolved_context_id,
+    resolutions.accepted_in_session as resolved_in_session,
+    resolutions.accepted_reference_number as resolved_reference_number,
+    resolutions.seconds_to_resolution,
+    failures.read_at
+from {{ ref('judged_submissions') }} as failures
 left join {{ ref('failure_messages') }} as messages
-    on invoices.status_code = messages.status_code
-    and invoices.reason is not distinct from messages.message
+    on failures.status_code = messages.status_code
+    and failures.reason is not distinct from messages.message
 left join {{ ref('failure_categories') }} as categories using (category)
 left join {{ ref('resolutions') }} as resolutions using ({{ key }})
 left join {{ ref('earlier_failures') }} as earlier using ({{ key }})
-where invoices.outcome not in ('accepted', 'pending')
+where failures.outcome not in ('accepted', 'pending')

@@ -10,7 +10,8 @@ select
     coalesce(sessions.session_type, 'Unknown') as session_type,
     submissions.ordinal_number,
     submissions.submitted_at,
-    {{ warsaw_day('submissions.submitted_at') }} as submitted_day,
+    {{ bounded_day('submissions.submitted_at', 'copy.as_of_day') }} as submitted_day,
+    {{ is_out_of_bounds('submissions.submitted_at', 'copy.as_of_day') }} as is_date_out_of_bounds,
     submissions.status_code,
     {{ outcome_of('statuses.outcome', 'submissions.status_code') }} as outcome,
     coalesce(sessions.is_terminal, false)
@@ -30,11 +31,9 @@ select
         as seconds_to_acceptance,
     {{ seconds_between('submissions.submitted_at', 'submissions.stored_at') }}
         as seconds_to_storage,
-    submissions.original_ksef_number,
-    submissions.original_session_reference_number,
-    case when submissions.original_ksef_number is not null
-        then own_originals.context_id is not null or originals.session_type is not null
-    end as is_original_ours,
+    originals.ksef_number as original_ksef_number,
+    originals.session_reference_number as original_session_reference_number,
+    originals.is_ours as is_original_ours,
     submissions.has_receipt,
     submissions.is_exported,
     submissions.known_from,
@@ -49,9 +48,6 @@ left join {{ ref('session_states') }} as sessions
     using (context_type, context_id, session_reference_number)
 left join {{ ref('invoice_statuses') }} as statuses
     on submissions.status_code = statuses.status_code
-left join {{ ref('own_originals') }} as own_originals
-    using (context_type, context_id, original_ksef_number)
-left join {{ ref('session_states') }} as originals
-    on submissions.context_type = originals.context_type
-    and submissions.context_id = originals.context_id
-    and submissions.original_session_reference_number = originals.session_reference_number
+left join {{ ref('originals') }} as originals
+    using (context_type, context_id, session_reference_number, invoice_reference_number)
+left join {{ ref('copy_moment') }} as copy on true

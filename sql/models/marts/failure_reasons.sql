@@ -1,16 +1,16 @@
 with counted as (
     select
-        submitted_day as day,
-        context_type,
-        context_id,
-        category,
-        normalised_message,
-        count(*) as failed_count,
-        min(submitted_at) as first_at,
-        max(submitted_at) as last_at,
-        min(reason) as example_reason,
-        min(session_reference_number || '/' || invoice_reference_number) as example_invoice
-    from {{ ref('judged_failures') }}
+        day, context_type, context_id, category, normalised_message,
+        min(category_meaning) as category_meaning,
+        min(who_acts) as who_acts,
+        min(what_to_do) as what_to_do,
+        sum(failed_count) as failed_count,
+        sum(open_failed_count) as open_failed_count,
+        min(first_at) as first_at,
+        max(last_at) as last_at,
+        min(example_reason) as example_reason,
+        min(session_reference_number || coalesce('/' || example_invoice, '')) as example_invoice
+    from {{ ref('counted_reasons') }}
     group by 1, 2, 3, 4, 5
 )
 
@@ -19,8 +19,12 @@ select
     context_type,
     context_id,
     category,
+    category_meaning,
+    who_acts,
+    what_to_do,
     normalised_message,
-    failed_count,
+    cast(failed_count as bigint) as failed_count,
+    cast(open_failed_count as bigint) as open_failed_count,
     cast(sum(failed_count) over same_day as bigint) as all_failed_count,
     {{ rate('failed_count', 'sum(failed_count) over same_day') }} as share_of_failures,
     min(first_at) over same_reason as first_seen_at,

@@ -52,7 +52,7 @@ select
     session_reference_number,
     'total' as counter,
     'Unknown' as session_type,
-    stored_count,
+    stored_invoice_count as stored_count,
     'session_not_listed' as likely_cause
 from {{ ref('stored_counts') }}
 anti join {{ ref('stg_sessions') }} using (context_type, context_id, session_reference_number)

@@ -1,22 +1,53 @@
+with single as (
+    select *, 'invoice' as what, cast(1 as bigint) as invoice_count
+    from {{ ref('judged_failures') }}
+    where resolution = 'unresolved'
+),
+
+-- Of a session that failed as a whole KSeF may have no row of a single invoice; what it counts
+-- beyond the rows is one row here. One that was closed without an invoice is no failure.
+whole as (
+    select
+        sessions.* exclude (invoice_count),
+        'session' as what,
+        greatest(invoice_count - accepted_count, failed_count) - stored_failed_count
+            as invoice_count,
+        created_at as submitted_at,
+        case when unclassified_failed_count > 0 then 'not_read_yet' else 'session_failed' end
+            as category
+    from {{ ref('compared_sessions') }} as sessions
+    where is_failed_as_whole and not is_closed_empty
+        and (greatest(invoice_count - accepted_count, failed_count) > stored_failed_count
+            or invoice_count + failed_count = 0)
+),
+
+failures as (
+    select * from single
+    union all by name
+    select * replace ('session_failed' as outcome) from whole
+)
+
 select
-    failed.context_type,
-    failed.context_id,
-    failed.session_reference_number,
-    failed.invoice_reference_number,
-    failed.submitted_at,
-    {{ seconds_between('failed.submitted_at', 'as_of.as_of') }} / 86400 as age_days,
-    failed.invoice_number,
-    failed.invoice_file_name,
-    failed.invoice_hash,
-    failed.status_code,
-    failed.outcome,
-    failed.category,
-    failed.reason,
-    failed.xml_element,
-    failed.who_acts,
-    failed.what_to_do,
-    failed.original_ksef_number
-from {{ ref('judged_failures') }} as failed
-cross join {{ ref('copy_moment') }} as as_of
-where failed.resolution = 'unresolved'
-order by failed.submitted_at
+    context_type,
+    context_id,
+    what,
+    session_reference_number,
+    invoice_reference_number,
+    session_type,
+    invoice_count,
+    submitted_at,
+    {{ seconds_between('submitted_at', 'copy.as_of') }} / 86400 as age_days,
+    invoice_number,
+    invoice_file_name,
+    invoice_hash,
+    status_code,
+    outcome,
+    category,
+    coalesce(reason, status_description) as reason,
+    xml_element,
+    who_acts,
+    what_to_do,
+    original_ksef_number
+from failures
+cross join {{ ref('copy_moment') }} as copy
+order by submitted_at

@@ -1,0 +1,37 @@
+{{ config(materialized='view') }}
+
+{% set columns = ['context_type', 'context_id', 'session_reference_number',
+    'invoice_reference_number', 'ksef_number', 'invoice_hash', 'invoice_number',
+    'invoice_file_name', 'submitted_at', 'accepted_at'] %}
+
+with sold as (
+    select * from {{ ref('stg_invoice_metadata') }} where subject_type = 'Subject1'
+),
+
+sent as (
+    select {{ columns | join(', ') }}
+    from {{ ref('judged_submissions') }}
+    where outcome = 'accepted'
+),
+
+-- Sent by another program of the company, or not read yet: the export knows it all the same.
+only_exported as (
+    select * from sold anti join sent using (ksef_number)
+),
+
+contents as (
+    select * from sent
+    union all by name
+    select {{ columns | reject('in', ['session_reference_number', 'invoice_reference_number',
+        'invoice_file_name']) | join(', ') }}
+    from only_exported
+)
+
+select
+    contents.*,
+    {{ company_nip('contents.context_id') }} as company_nip,
+    {{ seller_of('contents.ksef_number') }} as seller_nip,
+    {{ as_file_name('contents.invoice_number') }} as number_as_file_name,
+    sold.hash_of_corrected_invoice
+from contents
+left join sold using (context_type, context_id, ksef_number)

@@ -1,0 +1,29 @@
+-- Whatever was read: a rate of what happens to be stored would be of no use.
+{% set grain = 'context_type, context_id, session_type' %}
+
+with days as (
+    select
+        {{ grain }},
+        sum(accepted_count) as accepted,
+        sum(failed_count) as failed,
+        sum(unread_count) as unread
+    from {{ ref('daily_outcomes') }}
+    group by all
+),
+
+sessions as (
+    select
+        {{ grain }},
+        coalesce(sum(accepted_count) filter (where not is_open), 0) as ksef_accepted,
+        coalesce(sum(failed_count) filter (where not is_open), 0) as ksef_failed,
+        sum(unread_count) as ksef_unread
+    from {{ ref('sessions') }}
+    group by all
+)
+
+select *
+from days
+full join sessions using ({{ grain }})
+where coalesce(accepted, 0) != coalesce(ksef_accepted, 0)
+    or coalesce(failed, 0) != coalesce(ksef_failed, 0)
+    or coalesce(unread, 0) != coalesce(ksef_unread, 0)
