@@ -1,27 +1,23 @@
-"""Build the marts from the loaded tables with dbt, in process, and publish them for analysts.
+"""Build the marts from the loaded tables with dbt, in process, test them, and have them published.
 
-DuckDB gives one process a file, so analysts read a second one: it is written beside the target
-and takes its place in one step, after a build in which everything passed.
+One taxpayer's odd row keeps nobody else's figures old: a taxpayer whose rows break a promise of
+the marts is left out and named, and the others are built without it.
 """
 
+import json
 import logging
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from hashlib import sha256
-from importlib.metadata import version
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from kseflow.clock import SystemClock
 from kseflow.errors import KsefError, WarehouseError
-from kseflow.settings import LOCK_WAIT_S
-from kseflow.warehouse import DATASET, is_locked
+from kseflow.publish import LeftOut, Published, last_published, project_folder, publish
+from kseflow.settings import LOCK_WAIT_S, MEMORY_LIMIT
+from kseflow.warehouse import DATASET
 
 if TYPE_CHECKING:
     from dbt.artifacts.schemas.run import RunResult
@@ -29,8 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PUBLISHED_SCHEMAS = ("seeds", "staging", "marts")
-MEMORY_LIMIT = "2500MB"  # of DuckDB; beyond it, it uses the disk
 SAMPLE_ROWS = 3
 
 PROFILE = """\
@@ -45,32 +39,69 @@ kseflow:
       settings: {{TimeZone: UTC, preserve_insertion_order: false, memory_limit: {memory_limit}}}
 """
 
+Taxpayer = tuple[str, str]  # context_type, context_id
+
 
 class BuildFailed(KsefError):
     """A model or a test of the SQL models failed; the message names it and shows sample rows."""
 
 
 @dataclass(frozen=True)
-class Published:
-    """What an analysts' file was made of; `published_at` and `as_of` are UTC."""
-
-    published_at: datetime
-    as_of: datetime | None
-    run_id: str | None
-    kseflow_version: str
-    fingerprint: str
-
-
-@dataclass(frozen=True)
 class BuildSummary:
-    """What one build did: dbt's nodes by status, and warnings as text."""
+    """What one build did: dbt's nodes by status, warnings as text, taxpayers left out."""
 
     database: Path
     node_counts: dict[str, int]
     warnings: list[str]
+    left_out: list[LeftOut]
     seconds: float
     is_published: bool
     published: Published | None
+
+
+@dataclass
+class _Builds:
+    """Builds of one database, each without some taxpayers; knows whom it must do without."""
+
+    database: Path
+    left_out: dict[Taxpayer, str] = field(default_factory=dict)
+
+    def run(self) -> "list[RunResult]":
+        """Build without those who break a promise, and return the results of the last build.
+
+        Raises `BuildFailed` when it is nobody's or everybody's fault.
+        """
+        while failed := _failed(results := _run_dbt(self.database, self.left_out)):
+            found = _named(self.database, failed) or self._sought(failed)
+            everybody = _taxpayers(self.database)
+            if not found or everybody <= self.left_out.keys() | found.keys():
+                raise BuildFailed(_told_failures(self.database, results))
+            log.warning(
+                "%s of %s taxpayers break a promise of the marts; building without them",
+                len(self.left_out | found), len(everybody),
+            )  # fmt: skip
+            self.left_out |= found
+        return results
+
+    def _sought(self, failed: "Sequence[RunResult]") -> dict[Taxpayer, str]:
+        """Find whose rows make a step fail that names no taxpayer, by halving them."""
+        everybody = sorted(_taxpayers(self.database) - self.left_out.keys())
+        if len(everybody) < 2 or self._fails(()):
+            return {}
+        reason = _told(self.database, failed[0])
+        return dict.fromkeys(self._odd_ones(everybody), reason)
+
+    def _odd_ones(self, suspects: list[Taxpayer]) -> list[Taxpayer]:
+        """Return those of `suspects`, with whom a build fails, with whom it fails on their own."""
+        if len(suspects) == 1:
+            return suspects
+        half = len(suspects) // 2
+        parts = [part for part in (suspects[:half], suspects[half:]) if self._fails(part)]
+        return [odd for part in parts for odd in self._odd_ones(part)]
+
+    def _fails(self, these: Collection[Taxpayer]) -> bool:
+        others = _taxpayers(self.database) - set(these)
+        return bool(_failed(_run_dbt(self.database, others)))
 
 
 def build(
@@ -81,9 +112,10 @@ def build(
 ) -> BuildSummary:
     """Build and test the marts in `load_database`, then publish them to `analysts_database`.
 
-    Nothing is published when None is given, or when neither loads nor models changed.
-    Raises `BuildFailed` naming the failed test with sample rows; the published file then stays
-    as it is. Raises `WarehouseError` when a database cannot be used.
+    Nothing is published when None is given, or when neither loads nor models changed. A taxpayer
+    whose rows break a promise is left out, in the summary and in the published file.
+    Raises `BuildFailed` naming the failed test with sample rows when that does not help; the
+    published file then stays as it is. Raises `WarehouseError` when a database cannot be used.
     """
     from kseflow.load import locked
 
@@ -92,9 +124,14 @@ def build(
     started = monotonic()
     before = analysts_database and last_published(analysts_database)
     with locked(load_database, lock_wait_s):
-        results = _run_dbt(load_database)
-        _raise_failures(load_database, results)
-        after = publish(load_database, analysts_database) if analysts_database else None
+        builds = _Builds(load_database)
+        results = builds.run()
+        left_out = [LeftOut(*who, reason) for who, reason in sorted(builds.left_out.items())]
+        after = (
+            publish(load_database, analysts_database, left_out=left_out)
+            if analysts_database
+            else None
+        )
     counts: dict[str, int] = {}
     for result in results:
         counts[str(result.status)] = counts.get(str(result.status), 0) + 1
@@ -102,19 +139,14 @@ def build(
         database=load_database,
         node_counts=counts,
         warnings=[_told(load_database, result) for result in results if result.status == "warn"],
+        left_out=left_out,
         seconds=monotonic() - started,
         is_published=after is not None and after != before,
         published=after,
     )
 
 
-def project_folder() -> Path:
-    """Return the folder of the dbt project: inside the installed package, or the checkout's."""
-    installed = Path(__file__).parent / "sql"
-    return installed if installed.exists() else Path(__file__).parents[2] / "sql"
-
-
-def _run_dbt(database: Path) -> "list[RunResult]":
+def _run_dbt(database: Path, left_out: Collection[Taxpayer]) -> "list[RunResult]":
     """Run `dbt build` without unit tests; its files go to a folder beside the database."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
@@ -131,6 +163,9 @@ def _run_dbt(database: Path) -> "list[RunResult]":
         "--log-path": work.resolve() / "logs",
     }.items():
         arguments += [name, str(folder)]
+    if left_out:
+        named = [":".join(taxpayer) for taxpayer in sorted(left_out)]
+        arguments += ["--vars", json.dumps({"kseflow_left_out": named})]
     try:
         runner = dbtRunner(callbacks=[_tell_progress])
         outcome = runner.invoke([*arguments, "--log-level", "none", "--no-version-check"])
@@ -147,11 +182,46 @@ def _tell_progress(event: "EventMsg") -> None:
         log.debug("building the marts: %d of %d", event.data.index, event.data.total)
 
 
-def _raise_failures(database: Path, results: "list[RunResult]") -> None:
-    failed = [result for result in results if result.status in ("error", "fail")]
-    if failed:
-        told = "\n".join(_told(database, result) for result in failed)
-        raise BuildFailed(f"{len(failed)} of {len(results)} steps failed:\n{told}")
+def _failed(results: "Sequence[RunResult]") -> "list[RunResult]":
+    return [result for result in results if result.status in ("error", "fail")]
+
+
+def _taxpayers(database: Path) -> set[Taxpayer]:
+    """Return whoever has rows in any raw table."""
+    with duckdb.connect(str(database), read_only=True) as connection:
+        tables = connection.execute(
+            "select table_name from duckdb_columns() "
+            f"where schema_name = '{DATASET}' and column_name = 'context_id'"
+        ).fetchall()
+        union = " union ".join(
+            f"select context_type, context_id from {DATASET}.{table}" for (table,) in tables
+        )
+        return set(connection.execute(union).fetchall()) if union else set()
+
+
+def _named(database: Path, failed: "Sequence[RunResult]") -> dict[Taxpayer, str]:
+    """Return the taxpayers of the rows that failed tests found, with the first test that did."""
+    found: dict[Taxpayer, str] = {}
+    for result in failed:
+        code = getattr(result.node, "compiled_code", None)
+        if result.status == "error" or not code:
+            continue
+        with duckdb.connect(str(database), read_only=True) as connection:
+            try:
+                rows = connection.execute(
+                    f"select distinct context_type, context_id from ({code}\n)"
+                ).fetchall()
+            except duckdb.BinderException:  # the test is of no single taxpayer's rows
+                continue
+        told = _told(database, result)
+        found |= {who: told for who in rows if None not in who and who not in found}
+    return found
+
+
+def _told_failures(database: Path, results: "Sequence[RunResult]") -> str:
+    failed = _failed(results)
+    told = "\n".join(_told(database, result) for result in failed)
+    return f"{len(failed)} of {len(results)} steps failed:\n{told}"
 
 
 def _told(database: Path, result: "RunResult") -> str:
@@ -174,136 +244,3 @@ def _sample(database: Path, sql: str) -> Iterator[dict[str, Any]]:
 
 def _plain(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else value
-
-
-def publish(load_database: Path, analysts_database: Path) -> Published:
-    """Write marts, seeds and staging to `analysts_database`, in one step, if something changed.
-
-    To be called after a build and under its lock, as `build` does. Changed means: another load
-    was committed, or the models or kseflow itself are other ones. Returns what the file is made
-    of. Raises `WarehouseError` when it cannot be written or is somebody else's.
-    """
-    from kseflow.load import warehouse_error
-
-    if analysts_database.resolve() == load_database.resolve():
-        raise WarehouseError(f"{analysts_database} is the load's own file; publish to another one")
-    last = last_published(analysts_database)
-    new = analysts_database.with_name(f".{analysts_database.name}.new")
-    try:
-        analysts_database.parent.mkdir(parents=True, exist_ok=True)
-        _remove(new)
-        with _attached(load_database) as connection:
-            published = _described(connection)
-            if last is not None and last.fingerprint == published.fingerprint:
-                return last
-            connection.execute(f"attach {_text(str(new))} as published")
-            _copy(connection, published)
-        # A log that a writing visitor left belongs to the old file, never to the new one.
-        _log_of(analysts_database).unlink(missing_ok=True)
-        os.replace(new, analysts_database)
-    except (duckdb.Error, OSError) as error:
-        _remove(new)
-        raise warehouse_error(error, analysts_database) from error
-    return published
-
-
-def _remove(database: Path) -> None:
-    database.unlink(missing_ok=True)
-    _log_of(database).unlink(missing_ok=True)
-
-
-def _log_of(database: Path) -> Path:
-    return database.with_name(f"{database.name}.wal")
-
-
-def last_published(analysts_database: Path) -> Published | None:
-    """Return what the file was made of; None when there is none, or a program writes to it.
-
-    Raises `WarehouseError` when the file is there and was not published by kseflow.
-    """
-    if not analysts_database.exists():
-        return None
-    try:
-        with duckdb.connect(str(analysts_database), read_only=True) as connection:
-            connection.execute("set timezone = 'UTC'")
-            row = connection.execute("from published").fetchone()
-            return Published(*row) if row else None
-    except duckdb.CatalogException:
-        raise WarehouseError(
-            f"{analysts_database} was not published by kseflow; choose another file or move it"
-        ) from None
-    except duckdb.IOException as error:
-        if is_locked(error):
-            return None
-        raise WarehouseError(f"{analysts_database} cannot be read: {error}") from None
-
-
-@contextmanager
-def _attached(load_database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the load's file under the name that its views know: its own, without the ending."""
-    with duckdb.connect() as connection:
-        connection.execute("set timezone = 'UTC'")
-        connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
-        connection.execute(f"set temp_directory = {_text(str(load_database) + '.tmp')}")
-        name = _name(load_database.stem)
-        connection.execute(f"attach {_text(str(load_database))} as {name} (read_only)")
-        connection.execute(f"use {name}")
-        yield connection
-
-
-def _described(connection: duckdb.DuckDBPyConnection) -> Published:
-    loads = connection.execute(
-        f"select load_id from {DATASET}._dlt_loads where status = 0 order by load_id"
-    ).fetchall()
-    runs = connection.execute("select max(run_id) from staging.stg_sync_log").fetchone()
-    as_of = connection.execute("select max(as_of) from marts.as_of").fetchone()
-    digest = sha256(repr(loads).encode())
-    for folder in ("macros", "models", "seeds", "tests"):
-        for path in sorted((project_folder() / folder).rglob("*.*")):
-            digest.update(path.read_bytes())
-    digest.update(version("kseflow").encode())
-    return Published(
-        published_at=SystemClock().now(),
-        as_of=as_of[0] if as_of else None,
-        run_id=runs[0] if runs else None,
-        kseflow_version=version("kseflow"),
-        fingerprint=digest.hexdigest(),
-    )
-
-
-def _copy(connection: duckdb.DuckDBPyConnection, published: Published) -> None:
-    """Make tables of all relations of the published schemas, with their descriptions."""
-    here = "where database_name = current_database() and list_contains($1, schema_name)"
-    relations = connection.execute(
-        f"select schema_name, table_name, comment from duckdb_tables() {here} "
-        f"union all select schema_name, view_name, comment from duckdb_views() {here}",
-        [PUBLISHED_SCHEMAS],
-    ).fetchall()
-    columns = connection.execute(
-        "select schema_name, table_name, column_name, comment from duckdb_columns() "
-        f"{here} and comment is not null",
-        [PUBLISHED_SCHEMAS],
-    ).fetchall()
-    for schema in PUBLISHED_SCHEMAS:
-        connection.execute(f"create schema published.{schema}")
-    for schema, table, comment in relations:
-        name = f"{_name(schema)}.{_name(table)}"
-        connection.execute(f"create table published.{name} as from {name}")
-        connection.execute(f"comment on table published.{name} is {_text(comment or '')}")
-    for schema, table, column, comment in columns:
-        name = f"{_name(schema)}.{_name(table)}.{_name(column)}"
-        connection.execute(f"comment on column published.{name} is {_text(comment)}")
-    connection.execute(
-        "create table published.published as select $published_at::timestamptz as published_at, "
-        "$as_of::timestamptz as as_of, $run_id::varchar as run_id, "
-        "$kseflow_version::varchar as kseflow_version, $fingerprint::varchar as fingerprint",
-        vars(published),
-    )
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _name(value: str) -> str:
-    return '"' + value.replace('"', '""') + '"'

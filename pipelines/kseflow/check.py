@@ -13,14 +13,18 @@ import dlt
 import duckdb
 from dlt.common.configuration.providers.toml import TomlProviderReadException
 
-from kseflow.checks import CHECKS, MINIMUM_COUNT, Check
+from kseflow.checks import CHECKS, LEFT_OUT_SQL, MINIMUM_COUNT, Check
 from kseflow.credentials import Context
 from kseflow.errors import ConfigurationError, WarehouseError
 from kseflow.warehouse import is_locked
 
 NAMES = tuple(check.name for check in CHECKS)
 AS_OF_SQL = "select (select max(as_of) from marts.as_of) as as_of, published_at from published"
-TAXPAYERS_SQL = "select distinct context_type, context_id from staging.stg_sync_log order by all"
+TAXPAYERS_SQL = f"""
+select context_type, context_id from staging.stg_sync_log
+union select context_type, context_id from ({LEFT_OUT_SQL})
+order by all
+"""
 
 
 class State(IntEnum):

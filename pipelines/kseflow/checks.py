@@ -34,12 +34,20 @@ class Check:
     is_of_the_file: bool = False
 
 
+# While rows are still to come the best case counts: a rate is judged by what is certain.
 RATE_SQL = """
 select
     context_type, context_id,
     cast(sum({part}) as bigint) as part,
     cast(sum({whole}) as bigint) as whole,
-    case when whole >= {minimum} then part / whole end as value
+    cast(sum({unknown}) as bigint) as unknown,
+    cast(sum({counters}) as bigint) as counters,
+    case when unknown > 0 then 'at most ' else '' end as bound,
+    case when unknown > 0 then ' (' || unknown || ' others are not read yet)'
+        when counters > 0 then ' (' || counters || ' known by KSeF''s counters alone)'
+        else '' end as note,
+    case when whole + unknown >= {minimum}
+        then (part + unknown) / (whole + unknown) end as value
 from marts.daily_outcomes
 where day > (select as_of_day from marts.as_of) - {days}
 group by all
@@ -48,11 +56,33 @@ group by all
 RECENT_FAILURES_SQL = f"""
 select
     context_type, context_id,
-    count(*) filter (where age_days <= {RECENT_DAYS}) as recent,
-    count(*) - recent as older,
+    coalesce(sum(invoice_count) filter (where age_days <= {RECENT_DAYS}), 0) as recent,
+    sum(invoice_count) - recent as older,
     coalesce(max(age_days) filter (where age_days <= {RECENT_DAYS}), 0) as oldest_days,
     {{value}} as value
 from marts.unresolved_failures
+where category != 'not_read_yet'
+group by all
+"""
+
+LEFT_OUT_SQL = """
+select taxpayer.context_type, taxpayer.context_id, taxpayer.reason, 1 as value
+from (
+    select unnest(from_json(
+        left_out,
+        '[{"context_type": "VARCHAR", "context_id": "VARCHAR", "reason": "VARCHAR"}]'
+    )) as taxpayer
+    from published
+)
+"""
+
+ODDITIES_SQL = """
+select
+    context_type, context_id,
+    sum(row_count) as value,
+    string_agg(kind || ' (' || example || ')', ', ' order by kind) as kinds
+from marts.oddities
+where is_fault
 group by all
 """
 
@@ -164,8 +194,15 @@ group by all
 """
 
 
-def _rate_sql(part: str, whole: str) -> str:
-    return RATE_SQL.format(part=part, whole=whole, minimum=MINIMUM_COUNT, days=RATE_DAYS)
+def _rate_sql(part: str, whole: str, unknown: str = "0", counters: str = "0") -> str:
+    return RATE_SQL.format(
+        part=part,
+        whole=whole,
+        unknown=unknown,
+        counters=counters,
+        minimum=MINIMUM_COUNT,
+        days=RATE_DAYS,
+    )
 
 
 CHECKS = (
@@ -193,9 +230,10 @@ CHECKS = (
         0.05,
         0.2,
         ".1%",
-        f"{{value:.1%}}, {{part:,}} of {{whole:,}} invoices of the last {RATE_DAYS} days failed",
+        f"{{value:.1%}}, {{part:,}} of {{whole:,}} invoices of the last {RATE_DAYS} days failed"
+        "{note}",
         "See marts.failure_reasons for what they have in common",
-        _rate_sql("failed_count", "decided_count"),
+        _rate_sql("failed_count", "decided_count", counters="from_counters_count"),
         is_rate=True,
     ),
     Check(
@@ -203,10 +241,10 @@ CHECKS = (
         0.9,
         0.7,
         ".1%",
-        f"{{value:.1%}}, {{part:,}} of {{whole:,}} invoices of the last {RATE_DAYS} days got in at "
-        "the first try",
+        f"{{bound}}{{value:.1%}}, {{part:,}} of {{whole:,}} invoices of the last {RATE_DAYS} days "
+        "got in at the first try{note}",
         "See marts.failure_reasons for what keeps the others out",
-        _rate_sql("first_pass_count", "first_attempt_count"),
+        _rate_sql("first_pass_count", "first_attempt_count", unknown="first_pass_unknown_count"),
         is_rate=True,
         is_low_bad=True,
     ),
@@ -248,9 +286,7 @@ CHECKS = (
         "in: {value:,}; the oldest is {example}",
         "See is_failed_as_whole in marts.sessions: what_to_do says how to send again",
         SESSIONS_SQL.format(
-            where=f"is_failed_as_whole and age_s < {RATE_DAYS} * 86400 "
-            # closed without an invoice
-            "and not (session_type = 'Online' and outcome = 'cancelled' and invoice_count = 0)"
+            where=f"is_failed_as_whole and not is_closed_empty and age_s < {RATE_DAYS} * 86400"
         ),
     ),
     Check(
@@ -290,5 +326,24 @@ CHECKS = (
         f"invoices of sessions unchanged for {GRACE_HOURS} hours that are not here: {{invoices:,}}",
         "Load again; if they stay, see marts.session_reconciliation",
         LACKING_SQL.format(value="invoices"),
+    ),
+    Check(
+        "left_out",
+        1,
+        1,
+        ",.0f",
+        "nothing of this taxpayer is published, for its rows break a promise of the marts: "
+        "{reason}",
+        "Look at the rows shown, or report them; a build takes the taxpayer in again by itself",
+        LEFT_OUT_SQL,
+    ),
+    Check(
+        "odd_rows",
+        1,
+        inf,
+        ",.0f",
+        "rows that this copy lost or that contradict each other: {value:,} in {kinds}",
+        "See marts.oddities; load again, and report what stays",
+        ODDITIES_SQL,
     ),
 )

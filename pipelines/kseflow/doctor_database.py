@@ -9,12 +9,12 @@ from pathlib import Path
 
 import duckdb
 
-from kseflow.build import last_published
 from kseflow.client import is_loopback
 from kseflow.credentials import Context
 from kseflow.doctor import Line, error, ok, warning
 from kseflow.errors import WarehouseError
 from kseflow.load import locked
+from kseflow.publish import last_published
 from kseflow.report import moment_text
 from kseflow.tables import SYNC_LOG, TABLES
 from kseflow.warehouse import DATASET, Warehouse, is_locked, load_file

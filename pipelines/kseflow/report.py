@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kseflow.build import BuildSummary, Published
+from kseflow.build import BuildSummary
 from kseflow.load import LoadSummary
+from kseflow.publish import Published
 from kseflow.settings import WARSAW
 from kseflow.status import TaxpayerStatus, status
 from kseflow.warehouse import Warehouse
@@ -79,6 +80,12 @@ def print_build(summary: BuildSummary, *, as_json: bool) -> None:
     console.print(f"Built {summary.database} in {_duration(summary.seconds)}: {steps}")
     for warning in summary.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
+    for odd in summary.left_out:
+        console.print(
+            f"[red]left out:[/] {odd.context}, whose rows break a promise of the marts; what is "
+            f"published has nothing of it. {escape(odd.reason)}",
+            soft_wrap=True,
+        )
     if summary.published is not None:
         what = "Published" if summary.is_published else "Nothing changed since it was published"
         console.print(f"{what}, {moment_text(summary.published.published_at)}")

@@ -19,3 +19,25 @@ having count(*) > 1
 {{ config(severity='warn') }}
 select * from {{ model }} where {{ column_name }} is not null
 {% endtest %}
+
+{# dbt's own, but with the whole rows: they name the taxpayer whose rows they are. #}
+{% test accepted_values(model, column_name, values) %}
+select *
+from {{ model }}
+where {{ column_name }} not in (
+    {%- for value in values %}'{{ value }}'{{ ', ' if not loop.last }}{% endfor -%}
+)
+{% endtest %}
+
+{% test relationships(model, column_name, to, field) %}
+select *
+from {{ model }}
+where {{ column_name }} is not null
+    and {{ column_name }} not in (select {{ field }} from {{ to }} where {{ field }} is not null)
+{% endtest %}
+
+{# A warning, with the rows: the copy lost something or contradicts itself. #}
+{% test no_faults(model) %}
+{{ config(severity='warn') }}
+select * from {{ model }} where is_fault
+{% endtest %}

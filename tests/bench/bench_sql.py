@@ -29,7 +29,7 @@ build(Path({load!r}))
 """
 PUBLISH = """
 from pathlib import Path
-from kseflow.build import publish
+from kseflow.publish import publish
 publish(Path({load!r}), Path({analysts!r}))
 """
 MEASURED = """

@@ -157,7 +157,7 @@ def load(
             print_load(summary, built, as_json=as_json, in_progress=options.in_progress)
         if summary.is_stopped:
             raise typer.Exit(Exit.STOPPED)
-        if summary.failed_taxpayers:
+        if summary.failed_taxpayers or (built and built.left_out):
             raise typer.Exit(Exit.PARTIAL)
 
 

@@ -8,6 +8,7 @@ import typer
 from kseflow.clock import SystemClock
 from kseflow.commands.shared import (
     Database,
+    Exit,
     InProgress,
     Json,
     LogJson,
@@ -30,7 +31,7 @@ def status(
 
     Example: kseflow status --json
     """
-    from kseflow.build import last_published
+    from kseflow.publish import last_published
     from kseflow.report import print_status
     from kseflow.status import status as read_status
     from kseflow.warehouse import Warehouse, load_file
@@ -56,7 +57,8 @@ def build(
 ) -> None:
     """Build the marts from what was loaded, test them, and publish them for analysts.
 
-    A failed test ends with exit code 1, its name and sample rows; the published file stays.
+    A failed test ends with exit code 1, its name and sample rows; the published file stays. If
+    it is of one taxpayer's rows, the others are published without it: exit code 3.
 
     Example: kseflow build --database /srv/ksef/ksef.duckdb
     """
@@ -71,3 +73,5 @@ def build(
     ):
         summary = run_build(load_file(database), database if publish else None, lock_wait_s=wait)
     print_build(summary, as_json=as_json)
+    if summary.left_out:
+        raise typer.Exit(Exit.PARTIAL)

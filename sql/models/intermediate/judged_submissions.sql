@@ -31,6 +31,8 @@ select
         as seconds_to_acceptance,
     {{ seconds_between('submissions.submitted_at', 'submissions.stored_at') }}
         as seconds_to_storage,
+    coalesce(submissions.accepted_at < submissions.submitted_at, false)
+        or coalesce(submissions.stored_at < submissions.submitted_at, false) as has_negative_wait,
     originals.ksef_number as original_ksef_number,
     originals.session_reference_number as original_session_reference_number,
     originals.is_ours as is_original_ours,

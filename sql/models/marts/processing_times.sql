@@ -3,7 +3,9 @@
 select
     submitted_day as day,
     session_type,
+    session_type = 'Online' as is_service_time,
     count(*) as accepted_count,
+    count(*) filter (where has_negative_wait) as negative_wait_count,
     {%- for name, share in shares.items() %}
     percentile_cont({{ share }}) within group (order by seconds_to_acceptance)
         as {{ name }}_seconds_to_acceptance,
