@@ -155,7 +155,9 @@ def _run_dbt(database: Path, left_out: Collection[Taxpayer]) -> "list[RunResult]
     work.mkdir(exist_ok=True)
     path = str(database.resolve()).replace("'", "''")
     (work / "profiles.yml").write_text(PROFILE.format(path=path, memory_limit=MEMORY_LIMIT))
-    arguments = ["build", "--exclude-resource-type", "unit_test"]
+    arguments = ["build"]
+    for kind in ("unit_test", "exposure"):  # of the project, and of nothing to build
+        arguments += ["--exclude-resource-type", kind]
     for name, folder in {
         "--project-dir": project_folder(),
         "--profiles-dir": work,

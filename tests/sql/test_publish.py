@@ -145,3 +145,29 @@ def test_a_publishing_that_breaks_off_leaves_the_last_file_and_no_other(
         publish(database, analysts)
     assert analysts.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ksef.duckdb", "load.duckdb"]
+
+
+def test_clients_of_duckdb_1_open_what_is_published(built: "Built") -> None:
+    old_client = Path(sys.prefix) / "duckdb-1.2"
+    assert old_client.exists(), "make .venv/duckdb-1.2 installs the old client that this runs"
+    asked = (
+        "import duckdb, sys; marts = duckdb.connect(sys.argv[1], read_only=True); "
+        "print(duckdb.__version__, "
+        "*marts.execute('select sum(decided_count) from marts.daily_outcomes').fetchone(), "
+        "*marts.execute('select count(*) from staging.stg_session_invoices').fetchone())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", asked, str(built.analysts)],
+        env={"PYTHONPATH": str(old_client)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    version, decided, rows = done.stdout.split()
+    assert version.startswith("1.2.")
+    with duckdb.connect(str(built.analysts), read_only=True) as connection:
+        assert connection.sql(
+            "select (select sum(decided_count) from marts.daily_outcomes)::bigint, "
+            "(select count(*) from staging.stg_session_invoices)"
+        ).fetchall() == [(int(decided), int(rows))]
