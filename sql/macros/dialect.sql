@@ -31,6 +31,11 @@
     coalesce(cast(json_array_length({{ json }}) as integer), 0)
 {%- endmacro %}
 
+{# The texts of a JSON list, in their order. #}
+{% macro json_texts(json) -%}
+    json_extract_string({{ json }}, '$[*]')
+{%- endmacro %}
+
 {% macro days_from_to(first, last) -%}
     unnest(generate_series({{ first }}, {{ last }}, interval 1 day))
 {%- endmacro %}

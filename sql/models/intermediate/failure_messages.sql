@@ -2,15 +2,15 @@
 with messages as (
     select distinct
         status_code,
-        reason as message
-    from {{ ref('judged_submissions') }}
-    where outcome not in ('accepted', 'pending')
+        detail as message
+    from {{ ref('listed_details') }}
 ),
 
 normalised as (
     select
         *,
-        coalesce({{ normalised('message') }}, 'KSeF gave no reason') as normalised_message
+        coalesce(nullif({{ normalised('message') }}, ''), 'KSeF gave no reason')
+            as normalised_message
     from messages
 ),
 
@@ -26,7 +26,8 @@ matches as (
         kinds.*,
         coalesce(patterns.category, 'unknown') as category,
         nullif(regexp_extract(kinds.normalised_message, patterns.pattern, 1), '') as xml_element,
-        patterns.xml_rule
+        patterns.xml_rule,
+        coalesce(patterns.specificity, 0) as specificity
     from kinds
     left join {{ ref('failure_patterns') }} as patterns
         on kinds.status_code = patterns.status_code
