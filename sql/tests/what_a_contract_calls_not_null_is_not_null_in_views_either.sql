@@ -1,5 +1,5 @@
 -- DuckDB checks a table's constraints when it is made, and a view's never.
-{% set thin_marts = ['failed_invoices', 'invoices', 'package_windows', 'packages',
+{% set thin_marts = ['failed_invoices', 'failure_details', 'invoices', 'package_windows', 'packages',
     'session_days', 'session_reasons', 'sessions'] %}
 
 {%- for mart in thin_marts %}
