@@ -21,11 +21,13 @@ select * from {{ model }} where {{ column_name }} is not null
 {% endtest %}
 
 {# dbt's own, but with the whole rows: they name the taxpayer whose rows they are. #}
-{% test accepted_values(model, column_name, values) %}
+{% test accepted_values(model, column_name, values, quote=true) %}
 select *
 from {{ model }}
 where {{ column_name }} not in (
-    {%- for value in values %}'{{ value }}'{{ ', ' if not loop.last }}{% endfor -%}
+    {%- for value in values -%}
+        {{ "'" ~ value ~ "'" if quote else value }}{{ ', ' if not loop.last }}
+    {%- endfor -%}
 )
 {% endtest %}
 

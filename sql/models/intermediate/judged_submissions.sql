@@ -16,9 +16,7 @@ select
     {{ outcome_of('statuses.outcome', 'submissions.status_code') }} as outcome,
     coalesce(sessions.is_terminal, false)
         and {{ outcome_of('statuses.outcome', 'submissions.status_code') }} != 'pending' as is_settled,
-    case when submissions.status_code > 200 then coalesce(
-        {{ json_value('submissions.status_details', '$[0]') }}, submissions.status_description
-    ) end as reason,
+    details.reason,
     submissions.invoice_number,
     submissions.invoice_file_name,
     submissions.invoice_hash,
@@ -50,6 +48,8 @@ left join {{ ref('session_states') }} as sessions
     using (context_type, context_id, session_reference_number)
 left join {{ ref('invoice_statuses') }} as statuses
     on submissions.status_code = statuses.status_code
+left join {{ ref('primary_details') }} as details
+    using (context_type, context_id, session_reference_number, invoice_reference_number)
 left join {{ ref('originals') }} as originals
     using (context_type, context_id, session_reference_number, invoice_reference_number)
 left join {{ ref('copy_moment') }} as copy on true
