@@ -10,6 +10,8 @@ from ksef_emulator.clock import RunningClock, VirtualClock
 from ksef_emulator.command import emulate
 from ksef_emulator.export_settings import ExportSettings
 from ksef_emulator.faults import Fault
+from ksef_emulator.oddities import Oddities
+from ksef_emulator.resubmissions import Resubmission
 from ksef_emulator.server import serve
 from ksef_emulator.world import World
 
@@ -18,7 +20,9 @@ __all__ = [
     "Emulator",
     "ExportSettings",
     "Fault",
+    "Oddities",
     "Quirks",
+    "Resubmission",
     "RunningClock",
     "VirtualClock",
     "World",

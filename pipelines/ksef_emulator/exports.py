@@ -252,7 +252,7 @@ def _package_row(call: Call, export: Export) -> dict[str, Any]:
 def _last_date(request: ExportRequest, last: Invoice) -> dict[str, str]:
     return {
         "PermanentStorage": {"lastPermanentStorageDate": iso_ticks(last.stored)},
-        "Invoicing": {"lastInvoicingDate": iso_ticks(last.received)},
+        "Invoicing": {"lastInvoicingDate": iso_ticks(last.invoiced)},
         "Issue": {"lastIssueDate": last.issued.isoformat()},
     }[request.date_type]
 

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from ksef_emulator.clock import TICKS_PER_S, to_datetime, to_ticks
 from ksef_emulator.identifiers import digest, reference_number, seeded_random
+from ksef_emulator.oddities import ORDINARY, Oddities
 from ksef_emulator.taxpayers import Taxpayer
 from ksef_emulator.texts import NOTHING_SENT, TOO_LATE, TOO_MANY
 
@@ -25,6 +26,12 @@ WARSAW = ZoneInfo("Europe/Warsaw")
 HOUR = 3600 * TICKS_PER_S
 VALIDITY = 12 * HOUR
 """A session may be used for 12 hours from its opening. Source: sesja-interaktywna.md"""
+
+LONGEST_CORRECTION_DAYS = 5
+"""A rejected invoice is sent again at most this many days after its session was opened."""
+
+EARLIEST_ISSUE_DAYS = 3
+"""An invoice is issued at most this many days before it is sent for the first time."""
 
 HOUR_WEIGHTS = (1, 1, 4, 1, 1, 2, 5, 20, 45, 60, 60, 55, 45, 55, 60, 45, 30, 15, 8, 6, 5, 4, 3, 2)
 """Sessions opened in each hour of a Warsaw day; the peak at 2 is the nightly batch."""
@@ -86,7 +93,8 @@ class Draft:
 
     `rejections` maps positions among the session's own invoices to status codes; `corrected` is
     the moment from which those invoices are sent again, None when they never are. Invoices are
-    stored in bulk every `bulk` ticks, or with 0 each on its own.
+    stored in bulk every `bulk` ticks, or with 0 each on its own. `unlisted_count` invoices are
+    counted as failed once the session has its last status, and never listed.
     """
 
     taxpayer: Taxpayer
@@ -103,6 +111,13 @@ class Draft:
     duplicate_count: int
     corrected: int | None
     bulk: int
+    oddities: Oddities = ORDINARY
+    unlisted_count: int = 0
+
+    @cached_property
+    def declares_offline(self) -> bool:
+        """Tell whether the sender declared a whole batch Offline when it was opened."""
+        return self.session_type == "Batch" and digest(self.reference_number, "offline")[0] < 13
 
     @cached_property
     def opening(self) -> datetime:

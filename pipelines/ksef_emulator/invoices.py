@@ -16,8 +16,10 @@ from typing import Any
 
 from ksef_emulator import documents
 from ksef_emulator.clock import TICKS_PER_S, iso_micros, iso_ticks
-from ksef_emulator.history import HOUR, Draft, warsaw_date
+from ksef_emulator.history import EARLIEST_ISSUE_DAYS, Draft, warsaw_date
 from ksef_emulator.identifiers import digest, ksef_number, reference_number, sha256_base64
+from ksef_emulator.moments import invoicing, moments, storage
+from ksef_emulator.oddities import happens
 from ksef_emulator.taxpayers import Taxpayer
 from ksef_emulator.texts import INVOICE_DESCRIPTIONS, duplicate_details, rejection_details
 
@@ -27,21 +29,21 @@ NUMBERED_WHEN_REJECTED = frozenset({410, 415})
 """Codes given after the XML was read, so that the invoice number is known."""
 
 MODE_UNKNOWN = frozenset({405, 430, 435, 440})
-EARLIEST_STORAGE = 15 * TICKS_PER_S
-"""permanentStorageDate lies at most this long before the decision (#445, #459)."""
-
-BULK_PHASE = 2_718_281
-"""Bulks are stored at an odd fraction of a second, as any moment at KSeF."""
 
 RESENT_UNCHANGED = frozenset({405, 500, 550})
 """Codes that are not the sender's fault: the same file is sent again."""
+
+TECHNICALLY_CORRECTED = frozenset({430, 435, 450})
+"""Codes that a technical correction of an offline invoice puts right: the file is at fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
     """One invoice of a session with its whole life; moments are ticks.
 
-    Seller, `content`, number and issue date make the file that was sent.
+    Seller, `content`, number and issue date make the file that was sent. KSeF has it since
+    `received`; `invoiced` is the invoicingDate it tells, which in a batch is the moment the
+    session was created.
     """
 
     ordinal_number: int
@@ -53,6 +55,7 @@ class Invoice:
     file_name: str | None
     ksef_number: str
     mode: str
+    invoiced: int
     received: int
     processing: int
     decided: int
@@ -60,6 +63,7 @@ class Invoice:
     code: int = 200
     details: tuple[str, ...] = ()
     original: tuple[str, str] | None = None
+    hash_of_corrected: str | None = None
 
     @property
     def acquired(self) -> int:
@@ -92,7 +96,7 @@ class Invoice:
             row["invoiceFileName"] = self.file_name
         if code == 200:
             row["acquisitionDate"] = iso_ticks(self.acquired)
-        row["invoicingDate"] = iso_ticks(self.received)
+        row["invoicingDate"] = iso_ticks(self.invoiced)
         if code == 200 and at >= self.stored:
             row["permanentStorageDate"] = iso_ticks(self.stored)
         if code >= 200 and code not in MODE_UNKNOWN:
@@ -102,24 +106,21 @@ class Invoice:
 
     def metadata(self) -> Row:
         """Write the accepted invoice as in _metadata.json; nullable fields may be left out."""
-        invoice_hash = self.invoice_hash
         row: Row = {
             "ksefNumber": self.ksef_number,
             "invoiceNumber": self.invoice_number,
             "issueDate": self.issued.isoformat(),
-            "invoicingDate": iso_ticks(self.received),
+            "invoicingDate": iso_ticks(self.invoiced),
             "acquisitionDate": iso_ticks(self.acquired),
             "permanentStorageDate": iso_micros(self.stored),
             **documents.metadata(self.seller, self.content),
             "invoicingMode": self.mode,
             # Only batch sessions may carry attachments.
             "hasAttachment": self.file_name is not None and self.content[11] < 5,
-            "invoiceHash": invoice_hash,
+            "invoiceHash": self.invoice_hash,
         }
-        if row["invoiceType"] == "Kor":
-            # The invoice put right is older than the world, so only its hash is known.
-            corrected = digest("corrected by", self.invoice_number, invoice_hash)[:32]
-            row["hashOfCorrectedInvoice"] = b64encode(corrected).decode()
+        if self.hash_of_corrected:
+            row["hashOfCorrectedInvoice"] = self.hash_of_corrected
         return row
 
     def _status(self, code: int) -> Row:
@@ -139,27 +140,30 @@ def own_invoice(draft: Draft, position: int) -> Invoice:
     """Build the invoice at a position (from 0) among a session's own ones."""
     noise = digest(draft.reference_number, position)
     code = draft.rejections.get(position, 200)
-    received, processing, decided = _moments(draft, position / draft.own_count * 0.9, noise)
+    received, processing, decided = _own_moments(draft, position, noise)
+    invoiced = invoicing(draft, received)
     nip = draft.taxpayer.context_id
     number = _invoice_number(draft, position)
-    batch = draft.session_type == "Batch"
+    issued = _issued(draft, noise)
+    unmatched = _unmatched_hash(draft, code, noise)
     return Invoice(
         ordinal_number=position + 1,
         reference_number=reference_number(warsaw_date(received), "EE", noise),
         seller=draft.taxpayer,
         content=noise[32:],
         invoice_number=number,
-        # Most are sent on the day of issue, the others up to three days later.
-        issued=draft.opening.date() - timedelta(days=max(0, noise[26] % 16 - 12)),
-        file_name=f"{number.replace('/', '_')}.xml" if batch else None,
+        issued=issued,
+        file_name=_file_name(draft, number),
         ksef_number=ksef_number(nip, warsaw_date(decided), noise[10:]),
-        mode="Offline" if noise[16] < 13 else "Online",
+        mode="Offline" if unmatched else _mode(draft, issued, invoiced, noise),
+        invoiced=invoiced,
         received=received,
         processing=processing,
         decided=decided,
-        stored=_stored(draft, decided, noise),
+        stored=storage(draft, decided, noise),
         code=code,
-        details=tuple(rejection_details(code, position * 7 + noise[17], nip)),
+        details=_details(draft, code, position, noise),
+        hash_of_corrected=unmatched,
     )
 
 
@@ -174,73 +178,111 @@ def resent_invoice(draft: Draft, ordinal_number: int, source: Draft, position: i
     return replace(after, code=200, details=(), content=content)
 
 
+def technical_correction(
+    draft: Draft, ordinal_number: int, source: Draft, position: int
+) -> Invoice:
+    """Put a rejected offline invoice right in an online session and say which file it replaces."""
+    corrected = own_invoice(source, position)
+    after = resent_invoice(draft, ordinal_number, source, position)
+    return replace(after, mode="Offline", hash_of_corrected=corrected.invoice_hash)
+
+
+def is_corrected_technically(source: Draft, position: int) -> bool:
+    """Tell whether a sender who puts this rejected invoice right does so by that way."""
+    if source.rejections[position] not in TECHNICALLY_CORRECTED:
+        return False
+    chance = digest(source.reference_number, "technical", position)
+    return happens(source.oddities.technical_correction_rate, chance) and _is_offline(
+        source, position
+    )
+
+
 def duplicate_invoice(draft: Draft, ordinal_number: int, source: Draft, position: int) -> Invoice:
     """Send an accepted invoice once more and have it rejected with 440."""
     original = own_invoice(source, position)
     copy = _copy(draft, ordinal_number, original)
     where = source.reference_number
+    chance = digest(copy.reference_number, "bare")
+    is_bare = happens(draft.oddities.bare_duplicate_rate, chance)
     return replace(
         copy,
         code=440,
         decided=max(copy.decided, original.decided + TICKS_PER_S // 2),
         details=tuple(duplicate_details(original.ksef_number, where)),
-        original=(where, original.ksef_number),
+        original=None if is_bare else (where, original.ksef_number),
     )
 
 
 def _copy(draft: Draft, ordinal_number: int, before: Invoice) -> Invoice:
     noise = digest(draft.reference_number, "copy", ordinal_number)
     order = 1 - 0.1 * draft.own_count / ordinal_number
-    received, processing, decided = _moments(draft, order, noise)
-    batch = draft.session_type == "Batch"
+    received, processing, decided = moments(draft, order, noise)
+    invoiced = invoicing(draft, received)
     return replace(
         before,
         ordinal_number=ordinal_number,
         reference_number=reference_number(warsaw_date(received), "EE", noise),
-        file_name=f"{before.invoice_number.replace('/', '_')}.xml" if batch else None,
+        file_name=_file_name(draft, before.invoice_number),
         ksef_number=ksef_number(draft.taxpayer.context_id, warsaw_date(decided), noise[10:]),
+        mode=_mode(draft, before.issued, invoiced, noise),
+        invoiced=invoiced,
         received=received,
         processing=processing,
         decided=decided,
-        stored=_stored(draft, decided, noise),
+        stored=storage(draft, decided, noise),
+        hash_of_corrected=None,
     )
 
 
-def _moments(draft: Draft, order: float, noise: bytes) -> tuple[int, int, int]:
-    """Place an invoice in its session's time: received, taken into processing, decided.
+def _own_moments(draft: Draft, position: int, noise: bytes) -> tuple[int, int, int]:
+    return moments(draft, position / draft.own_count * 0.9, noise)
 
-    `order` runs from 0 (first sent) to 1. Nothing is decided later than two seconds before the
-    session itself gets its last status.
+
+def _issued(draft: Draft, noise: bytes) -> date:
+    """Draw the day of issue: most are sent on that day, the others up to three days later."""
+    return draft.opening.date() - timedelta(days=max(0, noise[26] % 16 - 15 + EARLIEST_ISSUE_DAYS))
+
+
+def _is_offline(draft: Draft, position: int) -> bool:
+    """Tell the mode of an own invoice without building it."""
+    noise = digest(draft.reference_number, position)
+    received, _, _ = _own_moments(draft, position, noise)
+    mode = _mode(draft, _issued(draft, noise), invoicing(draft, received), noise)
+    return mode == "Offline"
+
+
+def _mode(draft: Draft, issued: date, invoiced: int, noise: bytes) -> str:
+    """Decide the invoicing mode: KSeF itself calls Offline what was issued on an earlier day.
+
+    Else it is what the sender declared, in a batch for the whole session.
+    Source: offline/automatyczne-okreslanie-trybu-offline.md
     """
-    latest = draft.settled - 2 * TICKS_PER_S
-    chance = int.from_bytes(noise[18:21], "big") / 0x1000000
-    if draft.session_type == "Online":
-        sending = min(draft.closed - draft.created, 3 * HOUR) - 4 * TICKS_PER_S
-        received = draft.created + TICKS_PER_S + int(sending * order)
-        decided = received + int((2 + 18 * chance) * TICKS_PER_S)
-        is_incident = draft.settled - draft.closed > HOUR // 2
-        if is_incident and noise[21] < 85:
-            decided = received + int((latest - received) * chance)
-    else:
-        unpacking = min((draft.settled - draft.closed) // 8, 40 * TICKS_PER_S)
-        received = draft.closed + unpacking + int(unpacking * order)
-        decided = received + int((latest - received) * (0.1 + 0.9 * chance))
-    decided = max(min(decided, latest), received + 2)
-    return received, received + (decided - received) // 3 + 1, decided
+    online = draft.session_type == "Online"
+    declared = noise[16] < 13 if online else draft.declares_offline
+    return "Offline" if declared or issued < warsaw_date(invoiced) else "Online"
 
 
-def _stored(draft: Draft, decided: int, noise: bytes) -> int:
-    """Draw permanentStorageDate: soon after the decision, rarely hours later or a bit earlier."""
-    chance = int.from_bytes(noise[22:25], "big") / 0x1000000
-    if noise[25] < 6:
-        stored = decided - int(EARLIEST_STORAGE * chance)
-    elif noise[25] == 255:
-        stored = decided + int((1 + 5 * chance) * HOUR)
-    else:
-        stored = decided + int((1 + 89 * chance) * TICKS_PER_S)
-    if draft.bulk:
-        stored += (BULK_PHASE - stored) % draft.bulk
-    return stored
+def _file_name(draft: Draft, number: str) -> str | None:
+    return f"{number.replace('/', '_')}.xml" if draft.session_type == "Batch" else None
+
+
+def _details(draft: Draft, code: int, position: int, noise: bytes) -> tuple[str, ...]:
+    """Draw what KSeF finds wrong; the XML's validators may find several things."""
+    if code == 200:
+        return ()
+    several = code == 450 and happens(draft.oddities.several_details_rate, noise[27:29])
+    count = 2 + noise[29] % 3 if several else 1
+    variant = position * 7 + noise[17]
+    return tuple(rejection_details(code, variant, draft.taxpayer.context_id, count))
+
+
+def _unmatched_hash(draft: Draft, code: int, noise: bytes) -> str | None:
+    """Draw the hash of a file nobody sent, for an invoice that claims to correct it (#404)."""
+    if draft.session_type == "Batch" or code != 200:
+        return None
+    if not happens(draft.oddities.unmatched_correction_rate, noise[30:32]):
+        return None
+    return b64encode(digest("unmatched", noise)[:32]).decode()
 
 
 def _invoice_number(draft: Draft, position: int) -> str:

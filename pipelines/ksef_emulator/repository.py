@@ -16,8 +16,15 @@ from typing import Literal, NamedTuple
 
 from ksef_emulator import documents
 from ksef_emulator.clock import to_ticks
-from ksef_emulator.history import HOUR, WARSAW, warsaw_date
-from ksef_emulator.invoices import EARLIEST_STORAGE, Invoice
+from ksef_emulator.history import (
+    EARLIEST_ISSUE_DAYS,
+    HOUR,
+    LONGEST_CORRECTION_DAYS,
+    WARSAW,
+    warsaw_date,
+)
+from ksef_emulator.invoices import Invoice
+from ksef_emulator.moments import EARLIEST_STORAGE
 from ksef_emulator.session import LONGEST_LIFE, Session
 from ksef_emulator.taxpayers import Party, Taxpayer
 
@@ -31,13 +38,13 @@ SUBJECTS: dict[SubjectType, Callable[[Taxpayer, bytes], Party | None]] = {
 }
 DATES: dict[DateType, Callable[[Invoice], int]] = {
     "PermanentStorage": lambda invoice: invoice.stored,
-    "Invoicing": lambda invoice: invoice.received,
+    "Invoicing": lambda invoice: invoice.invoiced,
     "Issue": lambda invoice: issue_key(invoice.issued),
 }
 BEFORE_SESSION: dict[DateType, int] = {
     "PermanentStorage": EARLIEST_STORAGE,
     "Invoicing": 0,
-    "Issue": 96 * HOUR,
+    "Issue": (EARLIEST_ISSUE_DAYS + LONGEST_CORRECTION_DAYS + 1) * 24 * HOUR,
 }
 """Dates of an invoice lie at most this long before its session was opened, in ticks."""
 

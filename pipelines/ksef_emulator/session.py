@@ -20,6 +20,7 @@ from ksef_emulator.invoices import (
     duplicate_invoice,
     own_invoice,
     resent_invoice,
+    technical_correction,
 )
 from ksef_emulator.texts import SESSION_DESCRIPTIONS
 
@@ -33,9 +34,16 @@ LONGEST_LIFE = 36 * HOUR
 class Copy(NamedTuple):
     """An invoice taken from a session: the one at `position` among its own."""
 
-    kind: Literal["resent", "duplicate"]
+    kind: Literal["resent", "technical", "duplicate"]
     source: Draft
     position: int
+
+
+BUILD = {
+    "resent": resent_invoice,
+    "technical": technical_correction,
+    "duplicate": duplicate_invoice,
+}
 
 
 class Counters(NamedTuple):
@@ -81,7 +89,7 @@ class Session:
 
     def invoices(self) -> Iterator[Invoice]:
         """Yield all invoices the session will ever hold, by ordinal number."""
-        for ordinal_number in range(1, self.last_counters.total + 1):
+        for ordinal_number in range(1, self.draft.own_count + len(self.copies) + 1):
             yield self.invoice(ordinal_number)
 
     def invoice(self, ordinal_number: int) -> Invoice:
@@ -90,8 +98,7 @@ class Session:
         if ordinal_number <= draft.own_count:
             return own_invoice(draft, ordinal_number - 1)
         copy = self.copies[ordinal_number - draft.own_count - 1]
-        build = resent_invoice if copy.kind == "resent" else duplicate_invoice
-        return build(draft, ordinal_number, copy.source, copy.position)
+        return BUILD[copy.kind](draft, ordinal_number, copy.source, copy.position)
 
     def counters_at(self, at: int) -> Counters:
         """Count the invoices KSeF reports at a moment; in process counts in the total only."""
@@ -144,10 +151,11 @@ class Session:
 
     @cached_property
     def last_counters(self) -> Counters:
-        """Count the invoices once the session has its last status."""
+        """Count the invoices once the session has its last status, unlisted ones included."""
+        draft = self.draft
         duplicates = sum(copy.kind == "duplicate" for copy in self.copies)
-        total = self.draft.own_count + len(self.copies)
-        failed = len(self.draft.rejections) + duplicates
+        total = draft.own_count + len(self.copies) + draft.unlisted_count
+        failed = len(draft.rejections) + duplicates + draft.unlisted_count
         return Counters(total, total - failed, failed)
 
     @cached_property

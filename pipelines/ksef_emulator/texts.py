@@ -30,8 +30,10 @@ SESSION_DESCRIPTIONS = {
 
 TOO_LATE = "Przekroczono czas wysyłki"
 NOTHING_SENT = "Nie przesłano faktur"
+TOO_MANY_COUNT = 10_001
 TOO_MANY = (
-    "Przekroczono dopuszczalną liczbę faktur w paczce: '10000'. Liczba faktur w paczce: '10001'."
+    "Przekroczono dopuszczalną liczbę faktur w paczce: '10000'. "
+    f"Liczba faktur w paczce: '{TOO_MANY_COUNT}'."
 )
 
 INVOICE_DESCRIPTIONS = {
@@ -85,14 +87,27 @@ INVOICE_DETAILS: dict[int, tuple[str, ...]] = {
 }
 
 
-def rejection_details(code: int, variant: int, nip: str) -> list[str]:
-    """Choose the reason of a rejection: `variant` picks the text and the numbers in it."""
+def rejection_details(code: int, variant: int, nip: str, count: int = 1) -> list[str]:
+    """Choose the reasons of a rejection: `variant` picks the texts and the numbers in them.
+
+    `count` of them; where there are several, the first may be the one that tells nothing.
+    """
     texts = INVOICE_DETAILS.get(code)
     if texts is None:
         return []
     other_nip = f"{7_000_000_000 + variant * 7_919 % 999_999_999}"
     size = 900 + variant * 37 % 9_000
-    return [texts[variant % len(texts)].format(nip=nip, other_nip=other_nip, size=size)]
+    chosen = [texts[variant % len(texts)]] if count == 1 else _several(texts, variant, count)
+    return [text.format(nip=nip, other_nip=other_nip, size=size) for text in chosen]
+
+
+def _several(texts: tuple[str, ...], variant: int, count: int) -> list[str]:
+    """Choose different texts, as validators that go on after a mistake; every other time the
+    generic one, which is the first of them all, leads.
+    """
+    generic, *specific = texts
+    chosen = [specific[(variant + n) % len(specific)] for n in range(count)]
+    return [generic, *chosen[1:]] if variant % 2 else chosen
 
 
 def duplicate_details(original_ksef_number: str, original_session: str) -> list[str]:

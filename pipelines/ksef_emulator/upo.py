@@ -118,7 +118,7 @@ def _document(invoice: Invoice) -> str:
         f"<NumerKSeFDokumentu>{invoice.ksef_number}</NumerKSeFDokumentu>"
         f"<NumerFaktury>{invoice.invoice_number}</NumerFaktury>"
         f"<DataWystawieniaFaktury>{invoice.issued}</DataWystawieniaFaktury>"
-        f"<DataPrzeslaniaDokumentu>{_polish_time(invoice.received)}</DataPrzeslaniaDokumentu>"
+        f"<DataPrzeslaniaDokumentu>{_polish_time(invoice.invoiced)}</DataPrzeslaniaDokumentu>"
         f"<DataNadaniaNumeruKSeF>{_polish_time(invoice.acquired)}</DataNadaniaNumeruKSeF>"
         f"<SkrotDokumentu>{invoice.invoice_hash}</SkrotDokumentu>"
         f"<TrybWysylki>{invoice.mode}</TrybWysylki></Dokument>\n"

@@ -9,14 +9,15 @@ from functools import lru_cache
 
 from ksef_emulator.backlog import Backlog
 from ksef_emulator.clock import TICKS_PER_S, to_ticks
-from ksef_emulator.history import WARSAW, DayOfSessions, Draft, warsaw_date
+from ksef_emulator.history import LONGEST_CORRECTION_DAYS, WARSAW, DayOfSessions, Draft, warsaw_date
 from ksef_emulator.identifiers import seeded_random
-from ksef_emulator.invoices import Invoice, Row
+from ksef_emulator.invoices import Invoice, Row, is_corrected_technically
+from ksef_emulator.oddities import ORDINARY, Oddities
 from ksef_emulator.repository import Repository, SubjectType
+from ksef_emulator.resubmissions import Resubmission, resubmissions
 from ksef_emulator.session import Copy, Session
 from ksef_emulator.taxpayers import circle, taxpayer, with_partners
-
-LONGEST_CORRECTION_DAYS = 5
+from ksef_emulator.whole_failures import with_oddities
 
 
 class World:
@@ -27,7 +28,7 @@ class World:
     whether filling permanentStorageDate moves dateUpdated, which KSeF leaves open. Invoices of
     batch sessions are stored in bulk every `bulk_storage_s` (0 to 3,600) seconds, so that many
     share one permanentStorageDate; 0 stores each on its own. A `backlog` takes the place of
-    ordinary days.
+    ordinary days. `oddities` says how often the seldom happens.
 
     Taxpayers trade with each other, and one seller outside, without a login, with them all.
     """
@@ -44,11 +45,13 @@ class World:
         storage_updates: bool = False,
         bulk_storage_s: float = 10.0,
         backlog: Backlog | None = None,
+        oddities: Oddities = ORDINARY,
     ) -> None:
         self.seed = seed
         self.since = since
         self.lag_s = lag_s
         self.storage_updates = storage_updates
+        self.oddities = oddities
         self.taxpayers = circle(seed, taxpayers)
         outside = () if backlog else (with_partners(taxpayer(seed, -1), self.taxpayers),)
         self._by_context = {who.context_id: who for who in (*self.taxpayers, *outside)}
@@ -90,6 +93,14 @@ class World:
             context_id, subject_type, "PermanentStorage", to_ticks(self.since), to_ticks(at)
         )
         return [place.invoice().metadata() for place in places]
+
+    def resubmissions(self, context_id: str, at: datetime) -> list[Resubmission]:
+        """List the context's failed invoices that got in by another submission, before or after.
+
+        KSeF never tells this; both submissions have their outcome by that moment.
+        """
+        now = to_ticks(at)
+        return resubmissions(self.sessions_created(context_id, None, now), now)
 
     def session(self, context_id: str, reference: str, at: int) -> Session:
         """Find a session of a context. Raises KeyError if there is none (yet) at that moment."""
@@ -142,26 +153,37 @@ class World:
             drafts: list[Draft] = []
             if context_id in self._by_context and day >= self.since.astimezone(WARSAW).date():
                 who, start = self._by_context[context_id], to_ticks(self.since)
-                drafts = self._size.drafts(self.seed, who, day, start=start, bulk=self._bulk)
+                drawn = self._size.drafts(self.seed, who, day, start=start, bulk=self._bulk)
+                drafts = [with_oddities(draft, self.oddities) for draft in drawn]
             self._drafts[key] = drafts
         return self._drafts[key]
 
     def _corrections(
         self, context_id: str, day: date, drafts: list[Draft]
     ) -> dict[str, list[Copy]]:
-        """Assign each rejected invoice to the first fitting session after its correction."""
+        """Assign each rejected invoice to the first fitting session after its correction.
+
+        A technical correction fits into online sessions only.
+        """
         takers = [draft for draft in drafts if draft.code == 200]
-        opened = [draft.created for draft in takers]
+        online = [draft for draft in takers if draft.session_type == "Online"]
         first = to_ticks(datetime(day.year, day.month, day.day, tzinfo=WARSAW))
         assigned: dict[str, list[Copy]] = {}
         for days_ago in range(LONGEST_CORRECTION_DAYS, -1, -1):
             for source in self._day_of_drafts(context_id, day - timedelta(days=days_ago)):
                 if not source.rejections or source.corrected is None or source.corrected < first:
                     continue
-                taker = bisect_right(opened, source.corrected)
-                if taker < len(takers):
-                    copies = assigned.setdefault(takers[taker].reference_number, [])
-                    copies.extend(Copy("resent", source, p) for p in sorted(source.rejections))
+                taker = _first_after(takers, source.corrected)
+                online_taker = _first_after(online, source.corrected)
+                if taker is None:
+                    continue
+                for position in sorted(source.rejections):
+                    if online_taker and is_corrected_technically(source, position):
+                        copies = assigned.setdefault(online_taker.reference_number, [])
+                        copies.append(Copy("technical", source, position))
+                    else:
+                        copies = assigned.setdefault(taker.reference_number, [])
+                        copies.append(Copy("resent", source, position))
         return assigned
 
     def _complete(self, draft: Draft, corrections: list[Copy]) -> Session:
@@ -187,3 +209,9 @@ class World:
             source = rng.choice(settled) if settled and number % 2 == 0 else draft
             accepted = [p for p in range(source.own_count) if p not in source.rejections]
             yield Copy("duplicate", source, rng.choice(accepted))
+
+
+def _first_after(drafts: list[Draft], moment: int) -> Draft | None:
+    """Return the first session opened after a moment; the drafts are in order of creation."""
+    number = bisect_right(drafts, moment, key=lambda draft: draft.created)
+    return drafts[number] if number < len(drafts) else None
