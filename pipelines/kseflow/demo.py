@@ -8,7 +8,7 @@ import duckdb
 from rich.console import Console
 from rich.markup import escape
 
-from ksef_emulator import Emulator, VirtualClock, World, serve
+from ksef_emulator import Emulator, ExportSettings, VirtualClock, World, serve
 from kseflow.build import build
 from kseflow.clock import TimeBox
 from kseflow.credentials import Context, TokenCredentials
@@ -28,8 +28,10 @@ from kseflow.status import TaxpayerStatus, status
 from kseflow.warehouse import Warehouse, load_file
 
 START = datetime(2026, 11, 17, 8, 0, tzinfo=UTC)  # a Tuesday, 9:00 in Warsaw
-HISTORY = timedelta(days=8)
+HISTORY = timedelta(days=13)  # each taxpayer sent more than a package of 10,000 holds
+PACKAGES = ExportSettings(size_cap_bytes=300_000)  # 1 GB of XML would take minutes
 REPORT = "report.html"
+XML = "xml"
 BETWEEN_LOADS = timedelta(hours=6)
 
 RATES_SQL = """
@@ -65,20 +67,22 @@ def run_demo(folder: Path, seed: int) -> None:
         TokenCredentials(Context(taxpayer.context_type, taxpayer.context_id), taxpayer.token)
         for taxpayer in world.taxpayers
     ]
-    with serve(Emulator(world, clock, limits="production")) as base_url:
+    with serve(Emulator(world, clock, limits="production", exports=PACKAGES)) as base_url:
         console.print(f"An emulated KSeF with {len(logins)} taxpayers answers at {base_url}.")
+        console.print(_packages_text())
 
-        def load_once() -> LoadSummary:
-            box, options = TimeBox(clock), Options(exports_from=world.since)
+        def load_once(xml_folder: Path | None = None) -> LoadSummary:
+            options = Options(exports_from=world.since, xml_folder=xml_folder)
+            box = TimeBox(clock)
             return load(make_clients(base_url, logins, box), load_database, box, options)
 
         first = load_once()
         before = _status(load_database, first.ended_at)
         _tell(console, "First load", first)
         clock.sleep(BETWEEN_LOADS.total_seconds())
-        second = load_once()
+        second = load_once(folder / XML)
         after = _status(load_database, second.ended_at)
-        _tell(console, "Second load, incremental", second)
+        _tell(console, "Second load, incremental, with XML", second)
     _print_changes(console, before, after)
     print_status(after, as_json=False, console=console)
     steps = sum(build(load_database, database).node_counts.values())
@@ -87,6 +91,14 @@ def run_demo(folder: Path, seed: int) -> None:
     hours = (clock.now() - START).total_seconds() / 3600
     console.print(f"{hours:.1f} virtual hours have passed. Look around: duckdb {database}")
     _print_report(console, database)
+
+
+def _packages_text() -> str:
+    """Say how large packages may be, because the demo's are smaller than KSeF's."""
+    return (
+        f"The emulated KSeF's packages hold {PACKAGES.cap:,} invoices, as KSeF's do, or "
+        f"{PACKAGES.size_cap_bytes / 1e6:g} MB of XML, where KSeF's hold 1,000 MB."
+    )
 
 
 def _print_report(console: Console, database: Path) -> None:
@@ -102,7 +114,8 @@ def _fresh_database(folder: Path) -> Path:
     database = folder / "ksef.duckdb"
     for stale in (database, load_file(database)):
         stale.unlink(missing_ok=True)
-    shutil.rmtree(working_folder(load_file(database)), ignore_errors=True)
+    for stale_folder in (working_folder(load_file(database)), folder / XML):
+        shutil.rmtree(stale_folder, ignore_errors=True)
     return database
 
 
