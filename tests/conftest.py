@@ -12,7 +12,17 @@ from typing import Any
 import duckdb
 import pytest
 
-from ksef_emulator import Emulator, ExportSettings, Fault, Quirks, VirtualClock, World, serve
+from ksef_emulator import (
+    Emulator,
+    ExportSettings,
+    Fault,
+    Oddities,
+    Quirks,
+    VirtualClock,
+    World,
+    serve,
+)
+from ksef_emulator.oddities import CountedFailures
 from kseflow.client import KsefClient
 from kseflow.clock import TimeBox
 from kseflow.credentials import Context, TokenCredentials
@@ -27,7 +37,11 @@ TUESDAY = datetime(2026, 11, 17, 13, 0, tzinfo=UTC)
 
 @dataclass
 class Stage:
-    """One world, one database; each load talks to a fresh emulator of the world over HTTP."""
+    """One world, one database; each load talks to a fresh emulator of the world over HTTP.
+
+    With `counted_failures="never"` every invoice that KSeF counts is listed, so that a copy can
+    be complete.
+    """
 
     database: Path
     seed: int = 7
@@ -41,6 +55,7 @@ class Stage:
     short_pages: bool = True
     storage_updates: bool = False
     lag_s: float = 3.0
+    counted_failures: CountedFailures = "mixed"
     exports_per_hour: int = 0  # most tests are about sessions
     exports: ExportSettings = field(default_factory=ExportSettings)
     world_options: dict[str, Any] = field(default_factory=dict)
@@ -56,6 +71,7 @@ class Stage:
             largest_session=self.largest_session,
             storage_updates=self.storage_updates,
             lag_s=self.lag_s,
+            oddities=Oddities(counted_failures=self.counted_failures),
             **self.world_options,
         )
         self.contexts = [Context("Nip", taxpayer.context_id) for taxpayer in self.world.taxpayers]

@@ -98,6 +98,14 @@ def test_the_demo_loads_two_taxpayers_twice_and_can_be_repeated(shell):
         assert connection.sql(
             "select count(distinct context_id) from ksef_raw.sessions"
         ).fetchall() == [(2,)]
+        truncated = connection.sql(
+            "select is_metadata_only, count(*), max(invoice_count), min(invoice_count) "
+            "from ksef_raw.export_packages where is_truncated group by 1 order by 1"
+        ).fetchall()
+    (_, by_size_count, largest, _), (_, by_count_count, _, smallest) = truncated
+    assert min(by_size_count, by_count_count) >= 2
+    assert largest < 1_000, "metadata do not count in the size of a package, only XML does"
+    assert smallest == 10_000
 
 
 def test_load_and_status_work_against_an_emulator_in_another_process(shell):

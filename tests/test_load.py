@@ -77,7 +77,7 @@ def test_a_list_that_shrinks_is_warned_about(stage):
 
 def test_an_invoice_against_the_contract_keeps_only_its_session_on_the_worklist(stage):
     fault = Fault("missing-field", path="/invoices$", field="invoicingDate")
-    made = stage(taxpayers=1, short_pages=False, faults=[fault], days=1)
+    made = stage(taxpayers=1, short_pages=False, faults=[fault], days=1, counted_failures="never")
     summary = made.load_frozen(in_progress="all")
     (part,) = [part for part in summary.parts if part["resource"] == "invoices"]
     assert part["outcome"] == "failed"
@@ -126,7 +126,7 @@ def test_the_next_runs_windows_begin_with_what_this_run_spent(stage):
 
 
 def test_only_the_wanted_tables_are_loaded(stage):
-    made = stage(taxpayers=1)
+    made = stage(taxpayers=1, counted_failures="never")
     made.load_frozen(only=["sessions"])
     assert made.value("select count(*) from ksef_raw.sessions") > 0
     assert made.value("select count(*) from ksef_raw.session_invoices") == 0
@@ -137,6 +137,23 @@ def test_only_the_wanted_tables_are_loaded(stage):
     )
     with pytest.raises(ConfigurationError, match="no such table"):
         made.load_frozen(only=["invoices"])
+
+
+def test_a_session_that_lists_none_of_its_failures_stops_no_other(stage):
+    made = stage(taxpayers=1, counted_failures="always")
+    summary = made.load_frozen(only=["sessions", "failed_invoices"])
+    assert {part["outcome"] for part in summary.parts} == {"ok"}
+    assert made.rows(
+        "from ksef_raw.invoice_reads as r join ksef_raw.sessions as s "
+        "on s.reference_number = r.session_reference_number "
+        "where row_count = 0 and failed_invoice_count > 0 and endpoint = 'failed'"
+    )
+    listed_count = sum(
+        len(made.world.failed_invoices(context.id, item["referenceNumber"], made.clock.now()))
+        for context in made.contexts
+        for item in made.world.sessions(context.id, made.clock.now())
+    )
+    assert made.value("select count(*) from ksef_raw.failed_invoices") == listed_count
 
 
 def test_signed_urls_and_tokens_never_reach_the_database(stage):
@@ -261,7 +278,7 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk_is_told_and_the_next_load_goes_on(stage, small_disk):
-    made = stage(taxpayers=1, days=6, sessions_per_day=30)
+    made = stage(taxpayers=1, days=6, sessions_per_day=30, counted_failures="never")
     made.database = small_disk("size=6m") / "ksef.duckdb"
     filler = made.database.with_name("filler")
     filler.write_bytes(b"x" * 5_000_000)
@@ -309,7 +326,13 @@ def test_rows_that_the_database_refused_are_kept_and_loaded_later(stage):
 
 
 def test_status_tells_what_is_complete_and_what_is_left(stage):
-    made = stage(limits="production", sessions_per_day=60, days=4, short_pages=False)
+    made = stage(
+        limits="production",
+        sessions_per_day=60,
+        days=4,
+        short_pages=False,
+        counted_failures="never",
+    )
     made.load(max_time_s=60)
     for state in made.status():
         assert state.cursors.keys() == {"sessions_online", "sessions_batch"}

@@ -154,5 +154,5 @@ class ReceiptsLane(Lane):
 
 def _is_failed(rows: pa.Table, endpoint: str) -> pa.Array:
     if endpoint == "failed":
-        return pa.array([True] * rows.num_rows)
+        return pa.array([True] * rows.num_rows, pa.bool_())  # of no rows as well
     return pc.greater(rows["status_code"], ACCEPTED_STATUS_CODE)
