@@ -191,10 +191,9 @@ def is_corrected_technically(source: Draft, position: int) -> bool:
     """Tell whether a sender who puts this rejected invoice right does so by that way."""
     if source.rejections[position] not in TECHNICALLY_CORRECTED:
         return False
-    chance = digest(source.reference_number, "technical", position)
-    return happens(source.oddities.technical_correction_rate, chance) and _is_offline(
-        source, position
-    )
+    noise = digest(source.reference_number, position)
+    rate = source.oddities.technical_correction_rate
+    return happens(rate, noise[30:32]) and _is_offline(source, position, noise)
 
 
 def duplicate_invoice(draft: Draft, ordinal_number: int, source: Draft, position: int) -> Invoice:
@@ -243,9 +242,8 @@ def _issued(draft: Draft, noise: bytes) -> date:
     return draft.opening.date() - timedelta(days=max(0, noise[26] % 16 - 15 + EARLIEST_ISSUE_DAYS))
 
 
-def _is_offline(draft: Draft, position: int) -> bool:
+def _is_offline(draft: Draft, position: int, noise: bytes) -> bool:
     """Tell the mode of an own invoice without building it."""
-    noise = digest(draft.reference_number, position)
     received, _, _ = _own_moments(draft, position, noise)
     mode = _mode(draft, _issued(draft, noise), invoicing(draft, received), noise)
     return mode == "Offline"

@@ -32,13 +32,14 @@ def _without_rows(draft: Draft, oddities: Oddities) -> Draft:
 
 def _unlisted_count(draft: Draft, oddities: Oddities) -> int:
     """Count the invoices that a batch without rows is known to have held."""
-    noise = digest(draft.reference_number, "unlisted")
-    some = 2 + int.from_bytes(noise[:2], "big") % 400
-    is_always = oddities.counted_failures == "always"
     if draft.session_type == "Online" or oddities.counted_failures == "never":
         return 0
     if draft.code == 420:
         return TOO_MANY_COUNT
-    if draft.code in UNREAD_CODES:
-        return some if is_always or noise[2] < 128 else 0
-    return some if is_always and TOO_LATE in draft.details else 0
+    if draft.code not in UNREAD_CODES and TOO_LATE not in draft.details:
+        return 0
+    noise = digest(draft.reference_number, "unlisted")
+    is_mixed = oddities.counted_failures == "mixed"
+    if is_mixed and (draft.code not in UNREAD_CODES or noise[2] >= 128):
+        return 0
+    return 2 + int.from_bytes(noise[:2], "big") % 400
