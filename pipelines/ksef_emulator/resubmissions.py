@@ -5,7 +5,7 @@ KSeF tells this of no invoice. The world knows it, so it can judge rules that gu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from ksef_emulator.invoices import RESENT_UNCHANGED, Invoice, own_invoice
@@ -44,7 +44,8 @@ def resubmissions(sessions: Iterable[Session], at: int) -> list[Resubmission]:
     )
 
 
-def _copies(session: Session) -> Iterable[tuple[Invoice, Invoice, Copy]]:
+def _copies(session: Session) -> Iterator[tuple[Invoice, Invoice, Copy]]:
+    """Yield each copy as it was sent, with the invoice it was taken from."""
     for number, copy in enumerate(session.copies, start=session.draft.own_count + 1):
         yield session.invoice(number), own_invoice(copy.source, copy.position), copy
 

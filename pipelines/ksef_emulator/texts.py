@@ -102,8 +102,9 @@ def rejection_details(code: int, variant: int, nip: str, count: int = 1) -> list
 
 
 def _several(texts: tuple[str, ...], variant: int, count: int) -> list[str]:
-    """Choose different texts, as validators that go on after a mistake; every other time the
-    generic one, which is the first of them all, leads.
+    """Choose different texts, as a validator that goes on after a mistake does.
+
+    Every other time the generic one leads, the first of `texts`.
     """
     generic, *specific = texts
     chosen = [specific[(variant + n) % len(specific)] for n in range(count)]
