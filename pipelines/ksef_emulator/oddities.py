@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-CountedFailures = Literal["never", "mixed", "always"]
+CountedFailures = Literal["never", "unread", "mixed", "always"]
 
 
 @dataclass(frozen=True)
@@ -13,9 +13,9 @@ class Oddities:
     """How often the seldom happens; rates are 0 to 1, 0 turns an oddity off.
 
     `counted_failures` is about sessions that failed as a whole: which of them count invoices
-    that no list ever shows (#212). "never" leaves their counters at zero; with "mixed" 420 counts
-    the 10,001 of its text, and 405, 430 and 435 count in about half of the cases; with "always"
-    these do each time, and so do 500 and batches that were sent too late (440).
+    that no list ever shows (#212). "never" leaves their counters at zero; with "unread" 405,
+    430 and 435 count in about half of the cases, with "mixed" 420 counts the 10,001 of its text as
+    well; with "always" these do each time, and so do 500 and batches that were sent too late (440).
     `unlisted_445` lets sessions without a valid invoice (445) show no rows either.
 
     `bare_duplicate_rate` is the share of 440 without extensions: only the text names the original,

@@ -35,11 +35,11 @@ def _unlisted_count(draft: Draft, oddities: Oddities) -> int:
     if draft.session_type == "Online" or oddities.counted_failures == "never":
         return 0
     if draft.code == 420:
-        return TOO_MANY_COUNT
+        return 0 if oddities.counted_failures == "unread" else TOO_MANY_COUNT
     if draft.code not in UNREAD_CODES and TOO_LATE not in draft.details:
         return 0
     noise = digest(draft.reference_number, "unlisted")
-    is_mixed = oddities.counted_failures == "mixed"
-    if is_mixed and (draft.code not in UNREAD_CODES or noise[2] >= 128):
+    is_seldom = oddities.counted_failures != "always"
+    if is_seldom and (draft.code not in UNREAD_CODES or noise[2] >= 128):
         return 0
     return 2 + int.from_bytes(noise[:2], "big") % 400

@@ -1,7 +1,9 @@
 """The marts against plain Python over the emulated world itself, for random worlds."""
 
+import json
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,58 +24,129 @@ OUTCOMES[405] = "cancelled"
 OPEN = (100, 150, 170)
 REACH = timedelta(days=30)
 
+NUMBER_REACH = timedelta(days=90)
+KSEF_NUMBER = re.compile(r"\d{10}-\d{8}-[0-9A-F]{12}-[0-9A-F]{2}")
+
 Key = tuple[date, str, str]
 
 
 def decided_invoices(world: World, at: datetime) -> Iterator[dict[str, Any]]:
-    """Yield the invoices of sessions that are no longer open, as the world itself knows them."""
+    """Yield the invoices of sessions that are no longer open, as the world itself knows them.
+
+    Of invoices that KSeF counts and never lists there is no more than the day of their session.
+    """
     for who in world.taxpayers:
         for session in world.sessions(who.context_id, at):
             if session["status"]["code"] in OPEN:
                 continue
-            for row in world.invoices(who.context_id, session["referenceNumber"], at):
+            opened = datetime.fromisoformat(session["dateCreated"]).astimezone(WARSAW).date()
+            rows = world.invoices(who.context_id, session["referenceNumber"], at)
+            about = {
+                "taxpayer": who.context_id,
+                "type": session["sessionType"],
+                "session": session["referenceNumber"],
+                "has_receipt": session["status"]["code"] == 200,
+                "has_accepted": session["successfulInvoiceCount"] > 0,
+                "opened": opened,
+            }
+            for _ in range(session["totalInvoiceCount"] - len(rows)):
+                yield about | {"code": None, "outcome": "session_failed", "day": opened}
+            for row in rows:
                 sent = datetime.fromisoformat(row["invoicingDate"])
-                opened = datetime.fromisoformat(session["dateCreated"])
-                yield row | {
-                    "taxpayer": who.context_id,
-                    "type": session["sessionType"],
-                    "has_receipt": session["status"]["code"] == 200,
-                    "opened": opened.astimezone(WARSAW).date(),
-                    "sent": sent,
-                    "day": sent.astimezone(WARSAW).date(),
-                    "code": row["status"]["code"],
-                    "outcome": OUTCOMES.get(row["status"]["code"], "rejected"),
-                }
+                code = row["status"]["code"]
+                yield (
+                    row
+                    | about
+                    | {
+                        "sent": sent,
+                        "day": sent.astimezone(WARSAW).date(),
+                        "code": code,
+                        "outcome": OUTCOMES.get(code, "rejected"),
+                    }
+                )
 
 
-def same(one: dict[str, Any], other: dict[str, Any], field: str) -> bool:
-    return one.get(field) is not None and one.get(field) == other.get(field)
+def same(one: dict[str, Any], other: dict[str, Any], field: str, theirs: str = "") -> bool:
+    return one.get(field) is not None and one.get(field) == other.get(theirs or field)
 
 
-def later_acceptance(bad: dict[str, Any], rows: list[dict[str, Any]]) -> str | None:
-    """Find by the stated rules, trying every pair, under which KSeF number a failure got in."""
-    accepted = [r for r in rows if r["taxpayer"] == bad["taxpayer"] and r["code"] == 200]
-    for field in ("invoiceHash", "invoiceNumber", "invoiceFileName"):
-        alike = [r for r in accepted if same(r, bad, field)]
-        if field == "invoiceFileName":
-            numbered = bad.get("invoiceNumber")
-            if len(alike) != 1 or alike[0]["sent"] > bad["sent"] + REACH:
-                continue
-            if numbered and numbered != alike[0]["invoiceNumber"]:
-                continue
-        later = [r for r in alike if r["sent"] > bad["sent"]]
-        if later:
-            return str(min(later, key=lambda r: r["sent"])["ksefNumber"])
-    return None
+def as_file_name(text: str | None) -> str | None:
+    return text and re.sub(r"[^0-9a-ząćęłńóśźż]+", "_", text.lower()).strip("_")
+
+
+def known_as_accepted(
+    world: World, rows: list[dict[str, Any]], exported_at: datetime
+) -> list[dict[str, Any]]:
+    """Return what is accepted by any source, with the file that it corrects technically."""
+    accepted = {r["ksefNumber"]: dict(r) for r in rows if r["code"] == 200}
+    for who in world.taxpayers:
+        for row in world.exported(who.context_id, "Subject1", exported_at):
+            sent = datetime.fromisoformat(row["invoicingDate"])
+            known = accepted.setdefault(
+                row["ksefNumber"], row | {"taxpayer": who.context_id, "sent": sent}
+            )
+            known["corrects"] = row.get("hashOfCorrectedInvoice")
+    for row in accepted.values():
+        row["as_file_name"] = as_file_name(row["invoiceNumber"])
+    return list(accepted.values())
+
+
+def is_only_one(row: dict[str, Any], accepted: list[dict[str, Any]], field: str) -> bool:
+    alike = [a for a in accepted if a["taxpayer"] == row["taxpayer"] and same(a, row, field)]
+    return len(alike) == 1
+
+
+def resolution(bad: dict[str, Any], accepted: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Find by the stated rules, trying every pair, as what a failed invoice's content got in."""
+    ours = [a for a in accepted if a["taxpayer"] == bad["taxpayer"]]
+    name = bad.get("invoiceFileName")
+    bad = bad | {"stem": as_file_name(name.removesuffix(".xml")) if name else None}
+    numbered = bad.get("invoiceNumber")
+
+    def near(a: dict[str, Any]) -> bool:
+        return abs(a["sent"] - bad["sent"]) <= NUMBER_REACH
+
+    def fits(a: dict[str, Any]) -> bool:
+        return not numbered or numbered == a["invoiceNumber"]
+
+    if found := [a for a in ours if same(bad, a, "invoiceHash", "corrects")]:
+        return nearest(bad, found)
+    if bad["code"] == 440:
+        number = KSEF_NUMBER.search(json.dumps(bad["status"]))
+        return {"ksefNumber": number[0], "sent": bad["sent"]} if number else None
+    found = [a for a in ours if same(bad, a, "invoiceHash")]
+    found = found or [a for a in ours if same(bad, a, "invoiceNumber") and near(a)]
+    found = found or [
+        a
+        for a in ours
+        if same(bad, a, "stem", "as_file_name")
+        and near(a)
+        and fits(a)
+        and is_only_one(a, accepted, "as_file_name")
+    ]
+    found = found or [
+        a
+        for a in ours
+        if same(bad, a, "invoiceFileName")
+        and bad["sent"] < a["sent"] <= bad["sent"] + REACH
+        and fits(a)
+        and is_only_one(a, accepted, "invoiceFileName")
+    ]
+    return nearest(bad, found) if found else None
+
+
+def nearest(bad: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:
+    return min(
+        found,
+        key=lambda a: (a["sent"] <= bad["sent"], abs(a["sent"] - bad["sent"]), a["ksefNumber"]),
+    )
 
 
 def is_retry(bad: dict[str, Any], failures: list[dict[str, Any]]) -> bool:
-    earlier = [
-        f
-        for f in failures
-        if f["taxpayer"] == bad["taxpayer"]
-        and (f["sent"], f["ordinalNumber"]) < (bad["sent"], bad["ordinalNumber"])
-    ]
+    def order(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row["sent"], row["session"], row["ordinalNumber"]
+
+    earlier = [f for f in failures if f["taxpayer"] == bad["taxpayer"] and order(f) < order(bad)]
     return any(
         same(f, bad, "invoiceHash")
         or same(f, bad, "invoiceNumber")
@@ -100,6 +173,12 @@ def rows_of(database: Path, sql: str) -> list[dict[str, Any]]:
         answer = connection.execute(sql)
         names = [column[0] for column in answer.description]
         return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+
+def exported_to(database: Path) -> datetime:
+    """Return up to when every taxpayer's exports reach."""
+    ends = rows_of(database, "select exported_to from marts.invoice_completeness")
+    return min((row["exported_to"] for row in ends if row["exported_to"]), default=NOW)
 
 
 def check_months(world: World, at: datetime, database: Path) -> None:
@@ -137,42 +216,65 @@ def check_months(world: World, at: datetime, database: Path) -> None:
     assert counts == {}
 
 
+KINDS = ("accepted", "rejected", "duplicate", "system_error", "cancelled", "session_failed")
+
+
 def check_days(
-    days: Iterable[dict[str, Any]], rows: list[dict[str, Any]], *, with_first_pass: bool = True
+    days: Iterable[dict[str, Any]],
+    rows: list[dict[str, Any]],
+    accepted: list[dict[str, Any]],
+    *,
+    by_counters: Callable[[dict[str, Any]], bool] = lambda row: row["code"] is None,
 ) -> None:
+    """Compare each day; what `by_counters` names counts on the day of its session."""
     counts: dict[Key, Counter[str]] = defaultdict(Counter)
-    failures = [r for r in rows if r["code"] != 200]
-    corrected = {
-        number
+    rows = [row | {"day": row["opened"]} if by_counters(row) else row for row in rows]
+    failures = [r for r in rows if r["code"] not in (200, None)]
+    resolved = {r["referenceNumber"]: resolution(r, accepted) for r in failures}
+    later = {
+        bad["referenceNumber"]: got
         for bad in failures
-        if bad["code"] != 440 and (number := later_acceptance(bad, rows)) is not None
+        if bad["code"] != 440 and (got := resolved[bad["referenceNumber"]])
     }
+    sent = {bad["referenceNumber"]: bad["sent"] for bad in failures}
+    corrected = {got["ksefNumber"] for name, got in later.items() if got["sent"] > sent[name]}
+    not_later = {name for name, got in later.items() if got["sent"] <= sent[name]}
     for row in rows:
         counts[key_of(row)][row["outcome"]] += 1
+        if by_counters(row):
+            counts[key_of(row)]["by counters"] += 1
+            continue
         if row["code"] == 200 and row["ksefNumber"] not in corrected:
             counts[key_of(row)]["first pass"] += 1
             counts[key_of(row)]["first attempt"] += 1
-        if row["code"] not in (200, 440) and not is_retry(row, failures):
+        if (
+            row["code"] not in (200, 440)
+            and row["referenceNumber"] not in not_later
+            and not is_retry(row, failures)
+        ):
             counts[key_of(row)]["first attempt"] += 1
     seen = set()
     for day in days:
         key = (day["day"], day["context_id"], day["session_type"])
         seen.add(key)
         count = counts[key]
-        decided = sum(count[o] for o in {*OUTCOMES.values(), "rejected"})
-        assert {o: day[f"{o}_count"] for o in {*OUTCOMES.values(), "rejected"}} == {
-            o: count[o] for o in {*OUTCOMES.values(), "rejected"}
-        }
+        decided = sum(count[o] for o in KINDS)
+        assert {o: day[f"{o}_count"] for o in KINDS} == {o: count[o] for o in KINDS}
         assert day["decided_count"] == decided
+        assert day["from_counters_count"] == count["by counters"]
         assert close(day["success_rate"], rate(count["accepted"], decided))
         assert close(day["failure_rate"], rate(decided - count["accepted"], decided))
-        if with_first_pass:
+        if day["first_pass_unknown_count"] == 0:
             assert day["first_pass_count"] == count["first pass"]
+            assert day["first_attempt_count"] == count["first attempt"]
             assert close(day["first_pass_rate"], rate(count["first pass"], count["first attempt"]))
+        else:
+            assert day["first_pass_rate"] is None
+            assert day["first_pass_unknown_count"] <= count["by counters"]
         week = [counts[key[0] - timedelta(days=n), key[1], key[2]] for n in range(7)]
-        accepted = sum(c["accepted"] for c in week)
-        all_decided = sum(c[o] for c in week for o in {*OUTCOMES.values(), "rejected"})
-        assert close(day["success_rate_7d"], rate(accepted, all_decided))
+        accepted_7d = sum(c["accepted"] for c in week)
+        all_decided = sum(c[o] for c in week for o in KINDS)
+        assert close(day["success_rate_7d"], rate(accepted_7d, all_decided))
     assert {key for key, count in counts.items() if count} <= seen
 
 
@@ -201,20 +303,22 @@ def test_rates_equal_those_of_the_world_itself(
             load_once()  # what changed while packages were waited for
         build(database, analysts)
         rows = list(decided_invoices(world, clock.now()))
-        check_days(rows_of(analysts, "from marts.daily_outcomes"), rows)
+        accepted = known_as_accepted(world, rows, exported_to(analysts))
+        days = rows_of(analysts, "from marts.daily_outcomes")
+        check_days(days, rows, accepted)
         found = {
             (f["context_id"], f["invoice_reference_number"]): f
             for f in rows_of(analysts, "from marts.failed_invoices where is_settled")
         }
-        failures = {(r["taxpayer"], r["referenceNumber"]): r for r in rows if r["code"] != 200}
+        failed = [r for r in rows if r["code"] not in (200, None)]
+        failures = {(r["taxpayer"], r["referenceNumber"]): r for r in failed}
         assert found.keys() == failures.keys()
         for key, bad in failures.items():
-            number = later_acceptance(bad, rows)
-            if bad["code"] == 440:
-                number = bad["status"]["extensions"]["originalKsefNumber"]
-            assert found[key]["resolved_ksef_number"] == number
+            got = resolution(bad, accepted)
+            assert found[key]["resolved_ksef_number"] == (got and got["ksefNumber"])
         reasons = rows_of(analysts, "from marts.failure_reasons")
-        assert sum(r["failed_count"] for r in reasons) >= len(failures)
+        assert sum(r["failed_count"] for r in reasons) == sum(r["code"] != 200 for r in rows)
+        assert sum(r["failed_count"] for r in reasons) == sum(d["failed_count"] for d in days)
         check_months(world, clock.now(), analysts)
         windows = rows_of(analysts, "from marts.package_windows")
         assert {w["relation"] for w in windows} <= {"first", "touching"}
@@ -242,20 +346,34 @@ def test_failures_and_receipts_alone_give_the_rates_of_the_world_and_rows_comple
         rows = list(decided_invoices(world, clock.now()))
         # KSeF makes no receipt for a session that failed, even if invoices of it got in.
         told = [r for r in rows if r["has_receipt"] or r["code"] != 200]
-        check_days(rows_of(database, "from marts.daily_outcomes"), told, with_first_pass=False)
+        check_days(
+            rows_of(database, "from marts.daily_outcomes"),
+            rows,
+            known_as_accepted(world, told, world.since),
+            by_counters=lambda row: (
+                row["code"] is None or (row["has_accepted"] and not row["has_receipt"])
+            ),
+        )
         accepted = rows_of(database, "from marts.invoices where outcome = 'accepted'")
         assert {r["known_from"] for r in accepted} <= {"upo"}
         assert {r["ksef_number"] for r in accepted if r["issue_date"]} == {
             r["ksefNumber"] for r in told if r["code"] == 200
         }
+        unlisted = {r["session"] for r in rows if r["code"] is None}
         for row in rows_of(database, "from marts.session_reconciliation"):
             cause = "session_open" if row["session_outcome"] == "pending" else "only_failures_read"
+            if row["session_reference_number"] in unlisted:
+                cause = "session_failed_as_whole"
             assert row["likely_cause"] == cause
             assert row["session_outcome"] != "accepted"
         with loading(world, clock, database, is_frozen=True) as load_once:
             load_once()
         build(database)
         rows = list(decided_invoices(world, clock.now()))
-        check_days(rows_of(database, "from marts.daily_outcomes"), rows)
+        check_days(
+            rows_of(database, "from marts.daily_outcomes"),
+            rows,
+            known_as_accepted(world, rows, world.since),
+        )
         lacking = rows_of(database, "from marts.invoices where known_from = 'upo'")
         assert lacking == []
