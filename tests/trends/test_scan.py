@@ -11,7 +11,8 @@ from kseflow.trends import anomalies
 from kseflow.trends.causes import began_or_ended
 from kseflow.trends.changes import Change
 from kseflow.trends.prepared import prepared
-from kseflow.trends.scan import Sample, scan
+from kseflow.trends.sample import Sample
+from kseflow.trends.scan import scan
 from kseflow.trends.series import number_of
 
 FIRST = number_of(ago(89))

@@ -253,6 +253,27 @@ def test_one_bad_day_is_named_and_is_no_trend() -> None:
     )
 
 
+@pytest.mark.parametrize(("day", "verdict"), [(0, "cannot_tell"), (2, "unchanged")])
+def test_of_a_bad_day_that_few_have_followed_nobody_can_tell_whether_it_lasts(
+    day: int, verdict: str
+) -> None:
+    world = fill(World(), steady(0.03))
+    for _ in range(40):
+        world.session(ago(day), 10, {"schema: P_1 is missing": 9})
+    headline, *_ = told(world)
+    assert headline.verdict == verdict
+    assert headline.sentence.endswith("Whether that day lasts, nobody can tell yet.") == (day == 0)
+
+
+def test_two_bad_days_at_the_end_are_worse() -> None:
+    world = fill(World(), steady(0.03))
+    for day in (0, 1):
+        for _ in range(10):
+            world.session(ago(day), 20, {"session_failed: broken": 20})
+    headline, *_ = told(world)
+    assert (headline.verdict, headline.since_day) == ("worse", ago(1))
+
+
 def test_what_came_and_has_gone_is_no_trend() -> None:
     headline, moved = told(fill(World(), lambda n: 0.15 if 20 <= n < 30 else 0.03))
     assert headline.verdict == "unchanged"

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kseflow.trends.changes import Change
 from kseflow.trends.rates import Days, Floats, adjusted
-from kseflow.trends.scan import MIN_SESSIONS
+from kseflow.trends.sample import MIN_SESSIONS
 from kseflow.trends.series import Reasons, Series
 
 TOP = 3

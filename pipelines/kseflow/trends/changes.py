@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 
 from kseflow.trends.rates import Days, Measure, difference
-from kseflow.trends.scan import MIN_DAYS, MIN_SESSIONS, Sample, Turn, scan, statistic_of
+from kseflow.trends.sample import MIN_DAYS, MIN_SESSIONS, Sample
+from kseflow.trends.scan import Turn, scan, statistic_of
 from kseflow.trends.series import Series
 
 Verdict = Literal["worse", "better", "unchanged", "cannot_tell", "nothing_decided"]
@@ -79,7 +80,8 @@ class LeftOut:
 class Judgement:
     """What is said of a series: a verdict, the change it rests on, what has passed.
 
-    `since` is where a trend began; None where there is none.
+    `since` is where a trend began; None where there is none. `is_fresh` means that without the day
+    left out it is as before, but that day is so late that nobody can tell whether it will last.
     """
 
     verdict: Verdict
@@ -88,6 +90,7 @@ class Judgement:
     p_value: float | None
     left_out: LeftOut | None = None
     passed: Change | None = None
+    is_fresh: bool = False
 
 
 def standing_alone(series: Series) -> LeftOut | None:
@@ -96,7 +99,7 @@ def standing_alone(series: Series) -> LeftOut | None:
 
 
 def _lone(series: Series, group: Days, kind: Literal["one_session", "one_day"]) -> LeftOut | None:
-    """Find the group of sessions with more than half of all squared excess."""
+    """Find the sessions with more than half of all squared excess, and none half as bad."""
     if not series.failed.sum():
         return None
     names, at = np.unique(group, return_inverse=True)
@@ -106,6 +109,7 @@ def _lone(series: Series, group: Days, kind: Literal["one_session", "one_day"]) 
     excess = failed - failed.sum() / decided.sum() * decided
     worst = int(np.argmax(excess))
     is_alone = excess[worst] ** 2 > LONE_SHARE * float(excess @ excess)
+    is_alone &= np.sort(excess)[-2] < excess[worst] / 2
     if not is_alone or failed[worst] < LONE_FAILED:
         return None
     return LeftOut(kind, series.where(at == worst))
@@ -159,8 +163,17 @@ def _no_trend(
     """Say unchanged if a relevant change can be excluded, else that nobody can tell."""
     quiet = series if passed is None else _outside(series, passed)
     change = recent(quiet)
-    verdict: Verdict = "unchanged" if _is_excluded(change) else "cannot_tell"
-    return Judgement(verdict, change, None, p_value, left_out, passed)
+    if not _is_excluded(change):
+        return Judgement("cannot_tell", change, None, p_value, left_out, passed)
+    is_fresh = left_out is not None and _is_fresh(left_out, series)
+    verdict: Verdict = "cannot_tell" if is_fresh else "unchanged"
+    return Judgement(verdict, change, None, p_value, left_out, passed, is_fresh)
+
+
+def _is_fresh(left_out: LeftOut, rest: Series) -> bool:
+    """Whether too few days have followed a bad one to say that it was one day alone."""
+    later = rest.day[rest.day > left_out.sessions.day.max()]
+    return left_out.kind == "one_day" and len(np.unique(later)) < MIN_DAYS
 
 
 def _outside(series: Series, passed: Change) -> Series:

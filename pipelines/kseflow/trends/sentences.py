@@ -120,6 +120,8 @@ def _level_text(judgement: Judgement) -> str:
         f"({both_text(change)}): {counts_text(change.new)} invoices failed in the last "
         f"{days_text(change.after)}, {counts_text(change.old)} in {_had_days(change.before)} before"
     )
+    if judgement.is_fresh:
+        return f"About the same as before {rest}. Whether that day lasts, nobody can tell yet."
     if judgement.verdict == "unchanged":
         return f"About the same as before {rest}."
     return f"Cannot tell {rest}{_why_not(change)}."

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from kseflow.trends.rates import Days, Floats, Measure, clustered_rate, design_effect
-from kseflow.trends.scan import Sample
+from kseflow.trends.sample import Sample
 
 Chosen: TypeAlias = NDArray[np.bool_] | Days
 """Which rows: true or false for each, or their positions."""

@@ -24,7 +24,8 @@ from kseflow.trends.inputs import Inputs
 from kseflow.trends.prepared import Share, prepared
 from kseflow.trends.rates import Measure, adjusted, clustered_rate, typical_time
 from kseflow.trends.rows import Names, Teller, is_told
-from kseflow.trends.scan import Sample, Turn, scan
+from kseflow.trends.sample import Sample
+from kseflow.trends.scan import Turn, scan
 from kseflow.trends.series import Series
 from kseflow.trends.weekdays import WeekdayTurn, is_worth_telling, worst_weekday
 
