@@ -230,6 +230,16 @@ def test_a_taxpayer_apart_from_its_own_past_is_named_and_the_others_are_not() ->
     )
 
 
+def test_among_sixty_taxpayers_the_one_that_changed_is_found_and_no_other() -> None:
+    world = World()
+    for number in range(60):
+        rate = stepped(0.03, 0.2, 20) if number == 7 else steady(0.03)
+        fill(world, rate, taxpayer=f"10000000{number:02}", seed=number, per_week=150)
+    rows = [row for row in anomalies(world.inputs()) if row.context_id]
+    assert [row.context_id for row in rows if row.kind == "taxpayer_apart"] == ["1000000007"]
+    assert {row.context_id for row in rows if row.verdict == "worse"} == {"1000000007"}
+
+
 def test_when_all_taxpayers_change_alike_none_is_apart() -> None:
     world = World()
     for number in range(3):

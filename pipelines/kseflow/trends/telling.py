@@ -96,15 +96,21 @@ def _seed(teller: Teller, *more: int) -> list[int]:
 def _judgements(tellers: Sequence[Teller]) -> list[Judgement]:
     scanned = [_scanned(teller, PERMUTATIONS) for teller in tellers]
     p_values = _corrected([s.turn for s in scanned])
-    least = 2 / (PERMUTATIONS + 1)
-    for number, found in enumerate(scanned):
-        if found.turn and found.turn.p_value <= least and p_values[number] > ALPHA:
-            scanned[number] = _scanned(tellers[number], int(4 * len(tellers) / ALPHA))
+    for number, permutations in _undecided(scanned, p_values).items():
+        scanned[number] = _scanned(tellers[number], permutations)
     p_values = _corrected([s.turn for s in scanned])
     return [
         judged(found.series, found.turn, p_values[number], found.left_out)
         for number, found in enumerate(scanned)
     ]
+
+
+def _undecided(scanned: Sequence[Scanned], p_values: dict[int, float]) -> dict[int, int]:
+    """Return how many exchanges it takes to tell of those that no exchange came near."""
+    least = 2 / (PERMUTATIONS + 1)
+    clear = [n for n, found in enumerate(scanned) if found.turn and found.turn.p_value <= least]
+    enough = int(2 * len(scanned) / (ALPHA * max(1, len(clear))))
+    return {number: enough for number in clear if p_values[number] > ALPHA}
 
 
 def _scanned(teller: Teller, permutations: int) -> Scanned:

@@ -1,5 +1,8 @@
 # What changed: told by kseflow.trends, which the notebook, the report and the check use as well.
 # Python, because what is asked is a permutation test, which SQL has no words for.
+import asyncio
+import threading
+
 from kseflow.trends import anomalies, as_table, read_inputs
 
 
@@ -11,5 +14,13 @@ def model(dbt, session):
     dbt.ref("session_days")
     dbt.ref("session_reasons")
     dbt.ref("invoices")
+    close_event_loop()
     found = read_inputs(session)
     return as_table(anomalies(found) if found else [])
+
+
+def close_event_loop():
+    """Close the loop that dbt-duckdb opens in its thread for asynchronous models and forgets."""
+    if threading.current_thread() is not threading.main_thread():
+        asyncio.get_event_loop().close()
+        asyncio.set_event_loop(None)
