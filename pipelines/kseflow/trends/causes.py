@@ -138,10 +138,10 @@ def _turns_of(
         is_in = series.day >= day if is_new else series.day < day
         is_seen = _shows(series, is_in, is_hidden)
         quiet = series.day[is_seen & ~is_in]
-        if len(np.unique(quiet)) < QUIET_DAYS or len(quiet) < MIN_SESSIONS:
-            continue
-        p_value = _all_within(is_in[is_seen], series.decided[is_seen], count)
-        found.append(ReasonTurn(reason, is_new, day, min(1.0, 2 * p_value), count))
+        is_long = len(np.unique(quiet)) >= QUIET_DAYS and len(quiet) >= MIN_SESSIONS
+        # Asked in vain counts as asked: leaving it out would correct for too few.
+        chance = _all_within(is_in[is_seen], series.decided[is_seen], count) if is_long else 1.0
+        found.append(ReasonTurn(reason, is_new, day, chance, count))
     return found
 
 
