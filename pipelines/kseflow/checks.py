@@ -76,6 +76,15 @@ from (
 )
 """
 
+TREND_SQL = """
+select
+    context_type, context_id,
+    case when verdict = 'worse' then 1 else 0 end as value,
+    rtrim(sentence, '.') as sentence
+from marts.anomalies
+where kind = 'headline' and context_id is not null
+"""
+
 ODDITIES_SQL = """
 select
     context_type, context_id,
@@ -247,6 +256,15 @@ CHECKS = (
         _rate_sql("first_pass_count", "first_attempt_count", unknown="first_pass_unknown_count"),
         is_rate=True,
         is_low_bad=True,
+    ),
+    Check(
+        "failure_trend",
+        1,
+        inf,
+        ",.0f",
+        "{sentence}",
+        "See marts.anomalies for since when and because of what",
+        TREND_SQL,
     ),
     Check(
         "unresolved_failures",

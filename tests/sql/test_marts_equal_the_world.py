@@ -74,34 +74,34 @@ def as_file_name(text: str | None) -> str | None:
     return text and re.sub(r"[^0-9a-ząćęłńóśźż]+", "_", text.lower()).strip("_")
 
 
-def known_as_accepted(
-    world: World, rows: list[dict[str, Any]], exported_at: datetime
-) -> list[dict[str, Any]]:
-    """Return what is accepted by any source, with the file that it corrects technically."""
-    accepted = {r["ksefNumber"]: dict(r) for r in rows if r["code"] == 200}
-    for who in world.taxpayers:
-        for row in world.exported(who.context_id, "Subject1", exported_at):
-            sent = datetime.fromisoformat(row["invoicingDate"])
-            known = accepted.setdefault(
-                row["ksefNumber"], row | {"taxpayer": who.context_id, "sent": sent}
-            )
-            known["corrects"] = row.get("hashOfCorrectedInvoice")
-    for row in accepted.values():
-        row["as_file_name"] = as_file_name(row["invoiceNumber"])
-    return list(accepted.values())
+class Accepted:
+    """What is accepted by any source, with the file that it corrects technically."""
+
+    def __init__(self, world: World, rows: list[dict[str, Any]], exported_at: datetime) -> None:
+        accepted = {r["ksefNumber"]: dict(r) for r in rows if r["code"] == 200}
+        for who in world.taxpayers:
+            for row in world.exported(who.context_id, "Subject1", exported_at):
+                sent = datetime.fromisoformat(row["invoicingDate"])
+                known = accepted.setdefault(
+                    row["ksefNumber"], row | {"taxpayer": who.context_id, "sent": sent}
+                )
+                known["corrects"] = row.get("hashOfCorrectedInvoice")
+        self._by: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+        for row in accepted.values():
+            row["asFileName"] = as_file_name(row["invoiceNumber"])
+            for field in (
+                "corrects", "invoiceHash", "invoiceNumber", "asFileName", "invoiceFileName",
+            ):  # fmt: skip
+                if row.get(field):
+                    self._by[row["taxpayer"], field, row[field]].append(row)
+
+    def alike(self, bad: dict[str, Any], field: str, value: str | None) -> list[dict[str, Any]]:
+        return self._by[bad["taxpayer"], field, value] if value else []
 
 
-def is_only_one(row: dict[str, Any], accepted: list[dict[str, Any]], field: str) -> bool:
-    alike = [a for a in accepted if a["taxpayer"] == row["taxpayer"] and same(a, row, field)]
-    return len(alike) == 1
-
-
-def resolution(bad: dict[str, Any], accepted: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Find by the stated rules, trying every pair, as what a failed invoice's content got in."""
-    ours = [a for a in accepted if a["taxpayer"] == bad["taxpayer"]]
-    name = bad.get("invoiceFileName")
-    bad = bad | {"stem": as_file_name(name.removesuffix(".xml")) if name else None}
-    numbered = bad.get("invoiceNumber")
+def resolution(bad: dict[str, Any], accepted: Accepted) -> dict[str, Any] | None:
+    """Find by the stated rules as what a failed invoice's content got in."""
+    name, numbered = bad.get("invoiceFileName"), bad.get("invoiceNumber")
 
     def near(a: dict[str, Any]) -> bool:
         return abs(a["sent"] - bad["sent"]) <= NUMBER_REACH
@@ -109,30 +109,21 @@ def resolution(bad: dict[str, Any], accepted: list[dict[str, Any]]) -> dict[str,
     def fits(a: dict[str, Any]) -> bool:
         return not numbered or numbered == a["invoiceNumber"]
 
-    if found := [a for a in ours if same(bad, a, "invoiceHash", "corrects")]:
+    if found := accepted.alike(bad, "corrects", bad["invoiceHash"]):
         return nearest(bad, found)
     if bad["code"] == 440:
         number = KSEF_NUMBER.search(json.dumps(bad["status"]))
         return {"ksefNumber": number[0], "sent": bad["sent"]} if number else None
-    found = [a for a in ours if same(bad, a, "invoiceHash")]
-    found = found or [a for a in ours if same(bad, a, "invoiceNumber") and near(a)]
-    found = found or [
-        a
-        for a in ours
-        if same(bad, a, "stem", "as_file_name")
-        and near(a)
-        and fits(a)
-        and is_only_one(a, accepted, "as_file_name")
-    ]
-    found = found or [
-        a
-        for a in ours
-        if same(bad, a, "invoiceFileName")
-        and bad["sent"] < a["sent"] <= bad["sent"] + REACH
-        and fits(a)
-        and is_only_one(a, accepted, "invoiceFileName")
-    ]
-    return nearest(bad, found) if found else None
+    if found := accepted.alike(bad, "invoiceHash", bad["invoiceHash"]):
+        return nearest(bad, found)
+    if found := [a for a in accepted.alike(bad, "invoiceNumber", numbered) if near(a)]:
+        return nearest(bad, found)
+    alike = accepted.alike(bad, "asFileName", as_file_name(name and name.removesuffix(".xml")))
+    if len(alike) == 1 and near(alike[0]) and fits(alike[0]):
+        return alike[0]
+    alike = accepted.alike(bad, "invoiceFileName", name)
+    is_later = len(alike) == 1 and bad["sent"] < alike[0]["sent"] <= bad["sent"] + REACH
+    return alike[0] if is_later and fits(alike[0]) else None
 
 
 def nearest(bad: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:
@@ -222,7 +213,7 @@ KINDS = ("accepted", "rejected", "duplicate", "system_error", "cancelled", "sess
 def check_days(
     days: Iterable[dict[str, Any]],
     rows: list[dict[str, Any]],
-    accepted: list[dict[str, Any]],
+    accepted: Accepted,
     *,
     by_counters: Callable[[dict[str, Any]], bool] = lambda row: row["code"] is None,
 ) -> None:
@@ -303,7 +294,7 @@ def test_rates_equal_those_of_the_world_itself(
             load_once()  # what changed while packages were waited for
         build(database, analysts)
         rows = list(decided_invoices(world, clock.now()))
-        accepted = known_as_accepted(world, rows, exported_to(analysts))
+        accepted = Accepted(world, rows, exported_to(analysts))
         days = rows_of(analysts, "from marts.daily_outcomes")
         check_days(days, rows, accepted)
         found = {
@@ -349,7 +340,7 @@ def test_failures_and_receipts_alone_give_the_rates_of_the_world_and_rows_comple
         check_days(
             rows_of(database, "from marts.daily_outcomes"),
             rows,
-            known_as_accepted(world, told, world.since),
+            Accepted(world, told, world.since),
             by_counters=lambda row: (
                 row["code"] is None or (row["has_accepted"] and not row["has_receipt"])
             ),
@@ -373,7 +364,7 @@ def test_failures_and_receipts_alone_give_the_rates_of_the_world_and_rows_comple
         check_days(
             rows_of(database, "from marts.daily_outcomes"),
             rows,
-            known_as_accepted(world, rows, world.since),
+            Accepted(world, rows, world.since),
         )
         lacking = rows_of(database, "from marts.invoices where known_from = 'upo'")
         assert lacking == []
