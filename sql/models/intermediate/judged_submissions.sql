@@ -32,7 +32,7 @@ select
     coalesce(submissions.accepted_at < submissions.submitted_at, false)
         or coalesce(submissions.stored_at < submissions.submitted_at, false) as has_negative_wait,
     originals.ksef_number as original_ksef_number,
-    originals.session_reference_number as original_session_reference_number,
+    originals.original_session_reference_number,
     originals.is_ours as is_original_ours,
     submissions.has_receipt,
     submissions.is_exported,
