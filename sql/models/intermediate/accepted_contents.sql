@@ -14,6 +14,13 @@ sent as (
     where outcome = 'accepted'
 ),
 
+-- An invoice that a unit sent may be exported to the company alone.
+corrections as (
+    select ksef_number, max(hash_of_corrected_invoice) as hash_of_corrected_invoice
+    from sold
+    group by 1
+),
+
 -- Sent by another program of the company, or not read yet: the export knows it all the same.
 only_exported as (
     select * from sold anti join sent using (ksef_number)
@@ -32,6 +39,6 @@ select
     {{ company_nip('contents.context_id') }} as company_nip,
     {{ seller_of('contents.ksef_number') }} as seller_nip,
     {{ as_file_name('contents.invoice_number') }} as number_as_file_name,
-    sold.hash_of_corrected_invoice
+    corrections.hash_of_corrected_invoice
 from contents
-left join sold using (context_type, context_id, ksef_number)
+left join corrections using (ksef_number)
