@@ -18,7 +18,7 @@ whole as (
     from {{ ref('compared_sessions') }} as sessions
     where is_failed_as_whole and not is_closed_empty
         and (greatest(invoice_count - accepted_count, failed_count) > stored_failed_count
-            or invoice_count + failed_count = 0)
+            or invoice_count + failed_count + stored_failed_count = 0)
 ),
 
 failures as (
