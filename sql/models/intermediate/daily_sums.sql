@@ -1,5 +1,4 @@
-{% set taxpayer = 'context_type, context_id' %}
-{% set grain = taxpayer ~ ', session_type' %}
+{% set grain = 'context_type, context_id, session_type' %}
 {% set counts = ['accepted', 'failed', 'rejected', 'duplicate', 'system_error', 'cancelled',
     'session_failed', 'unclassified_failed', 'uncounted_failed', 'unaccounted', 'undated',
     'from_counters', 'pending', 'unread', 'accepted_in_rows', 'corrected', 'failed_first'] %}
@@ -13,19 +12,37 @@ with counted as (
         {%- endfor %}
     from {{ ref('daily_spine') }}
     left join {{ ref('daily_counts') }} as counts using ({{ grain }}, day)
+),
+
+-- A correction is of the company, whichever of its identifiers failed before.
+awaited as (
+    select
+        *,
+        sum(unclassified_failed_count) over up_to_the_day as unread_failures,
+        sum(from_counters_count - session_failed_count) over up_to_the_day as unread_invoices
+    from counted
+    window up_to_the_day as (
+        partition by {{ company_nip() }} order by day
+        range between unbounded preceding and current row
+    )
+),
+
+-- An acceptance may turn out to follow a failure that is not read yet, and a failure to follow
+-- another one, or the acceptance of the same file: then neither is a first attempt.
+attempted as (
+    select
+        *,
+        accepted_in_rows_count - corrected_count as first_pass_count,
+        from_counters_count - session_failed_count as unread_attempt_count,
+        least(accepted_in_rows_count - corrected_count, unread_failures) as doubtful_pass_count,
+        least(failed_first_count, unread_invoices) as doubtful_failure_count
+    from awaited
 )
 
--- Which accepted invoices had failed before is known once the failures up to their day are.
 select
     *,
     accepted_count + failed_count as decided_count,
-    accepted_in_rows_count - corrected_count as first_pass_count,
-    accepted_in_rows_count - corrected_count + failed_first_count as first_attempt_count,
-    cast(from_counters_count - session_failed_count + least(
-        accepted_in_rows_count - corrected_count,
-        sum(unclassified_failed_count) over (
-            partition by {{ taxpayer }} order by day
-            range between unbounded preceding and current row
-        )
-    ) as bigint) as first_pass_unknown_count
-from counted
+    first_pass_count + failed_first_count as first_attempt_count,
+    cast(unread_attempt_count + doubtful_pass_count + doubtful_failure_count as bigint)
+        as first_pass_unknown_count
+from attempted

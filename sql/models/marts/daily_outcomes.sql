@@ -1,6 +1,6 @@
 {% set grain = 'context_type, context_id, session_type' %}
 {% set sevens = ['accepted', 'failed', 'first_pass', 'first_attempt', 'first_pass_unknown',
-    'from_counters'] %}
+    'from_counters', 'unread_attempt', 'doubtful_pass', 'doubtful_failure'] %}
 
 with rolling as (
     select
@@ -41,9 +41,11 @@ select
     first_pass_unknown_7d as first_pass_unknown_7d_count,
     case when first_pass_unknown_7d = 0
         then {{ rate('first_pass_7d', 'first_attempt_7d') }} end as first_pass_rate_7d,
-    {{ rate('first_pass_7d', '(first_attempt_7d + first_pass_unknown_7d)') }}
+    {{ rate('(first_pass_7d - doubtful_pass_7d)',
+        '(first_attempt_7d - doubtful_pass_7d + unread_attempt_7d)') }}
         as lowest_first_pass_rate_7d,
-    {{ rate('(first_pass_7d + first_pass_unknown_7d)', '(first_attempt_7d + first_pass_unknown_7d)') }}
+    {{ rate('(first_pass_7d + unread_attempt_7d)',
+        '(first_attempt_7d - doubtful_failure_7d + unread_attempt_7d)') }}
         as highest_first_pass_rate_7d,
     lag(failure_rate_7d, 7) over (partition by {{ grain }} order by day) - failure_rate_7d
         as success_rate_change
