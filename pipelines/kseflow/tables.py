@@ -333,6 +333,12 @@ SYNC_LOG = Table(
             "exports_subject1 to exports_subjectauthorized",
         ),
         Column("environment", TEXT, "", "The API's base URL", True),
+        Column(
+            "taxpayer_name",
+            TEXT,
+            "",
+            "The taxpayer's name in the configuration; null when it has none there",
+        ),
         Column("started_at", TIME, "", "KSeF's time when the part began", True),
         Column("ended_at", TIME, "", "KSeF's time when the part ended", True),
         Column(

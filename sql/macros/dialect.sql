@@ -43,3 +43,8 @@
 {% macro all_replaced(text, pattern, replacement) -%}
     regexp_replace({{ text }}, '{{ pattern }}', '{{ replacement }}', 'g')
 {%- endmacro %}
+
+{# The value beside the greatest `at`, of rows where neither is null. #}
+{% macro latest_of(value, at) -%}
+    arg_max({{ value }}, {{ at }})
+{%- endmacro %}

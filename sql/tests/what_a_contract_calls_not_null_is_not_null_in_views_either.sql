@@ -1,6 +1,6 @@
 -- DuckDB checks a table's constraints when it is made, and a view's never.
-{% set thin_marts = ['failed_invoices', 'failure_details', 'invoices', 'package_windows', 'packages',
-    'session_days', 'session_reasons', 'sessions'] %}
+{% set thin_marts = ['exported_invoices', 'failed_invoices', 'failure_details', 'invoices',
+    'package_windows', 'packages', 'session_days', 'session_reasons', 'sessions', 'taxpayers'] %}
 
 {%- for mart in thin_marts %}
 {{ 'union all' if not loop.first }}

@@ -44,9 +44,9 @@ select
     hwm_at, hwm_text,
     {{ seconds_between('hwm_at', 'completed_at') }} as hwm_lag_seconds,
     is_metadata_only, invoice_count, metadata_count, size_bytes, part_count, compression_type,
-    {{ rate('invoice_count', 10000) }} as count_cap_share,
-    {{ rate('size_bytes', 1000000000) }} as size_cap_share,
-    is_truncated, is_effectively_truncated, last_stored_at,
+    {{ rate('invoice_count', var('package_cap_invoices')) }} as count_cap_share,
+    {{ rate('size_bytes', var('package_cap_bytes')) }} as size_cap_share,
+    is_truncated, is_effectively_truncated, last_issue_date, last_submitted_at, last_stored_at,
     case
         when not is_effectively_truncated and requested_to is null then 0
         when cursor_moved then cast(greatest(ceil({{ rate(ahead, covered) }}), 1) as integer)

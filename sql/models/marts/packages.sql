@@ -1,1 +1,1 @@
-select * from {{ ref('judged_packages') }}
+select * from {{ ref('measured_packages') }}

@@ -4,6 +4,7 @@ select
     cast(context_id as varchar) as context_id,
     cast(resource as varchar) as part,
     cast(environment as varchar) as environment,
+    cast(taxpayer_name as varchar) as taxpayer_name,
     cast(started_at as timestamp with time zone) as started_at,
     cast(ended_at as timestamp with time zone) as ended_at,
     cast(modified_from as timestamp with time zone) as modified_from,

@@ -1,0 +1,37 @@
+{% set invoice = 'context_type, context_id, ksef_number' %}
+
+-- KSeF tells the same of an invoice whatever it is exported as; if not, see odd_packages.
+with parts as (
+    select
+        {{ invoice }},
+        {%- for role, subject_type in kseflow.roles().items() %}
+        bool_or(subject_type = '{{ subject_type }}') as is_{{ role }},
+        {%- endfor %}
+        string_agg(subject_type, ', ' order by subject_type) as subject_types,
+        min(subject_type) as subject_type
+    from {{ ref('stg_invoice_metadata') }}
+    group by all
+)
+
+select
+    {{ invoice }},
+    is_seller, is_buyer, is_third_subject, is_authorized_subject, subject_types,
+    row_number() over (
+        partition by ksef_number order by subject_type, context_type desc, context_id
+    ) = 1 as counts_once,
+    invoice_number,
+    issue_date,
+    {{ month_of('issue_date') }} as month,
+    submitted_at, accepted_at, stored_at,
+    seller_nip, seller_name, buyer_identifier_type, buyer_identifier, buyer_name,
+    currency,
+    net_amount,
+    vat_amount as vat_amount_pln,
+    gross_amount,
+    invoice_type,
+    invoice_type like 'Kor%' as is_correction,
+    invoicing_mode, is_self_invoicing, has_attachment, form_system_code,
+    invoice_hash, hash_of_corrected_invoice,
+    read_at
+from {{ ref('stg_invoice_metadata') }}
+inner join parts using ({{ invoice }}, subject_type)
