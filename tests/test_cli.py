@@ -145,7 +145,7 @@ def test_taxpayers_can_be_configured_in_dlts_files_and_with_certificates(shell):
     (folder / "config.toml").write_text(
         f'[sources.ksef]\nenvironment = "{introduction["base_url"]}"\n'
         f'taxpayers = ["meat", "transport"]\n[sources.ksef.meat]\nnip = "{first["nip"]}"\n'
-        f'[sources.ksef.transport]\nnip = "{second["nip"]}"\n'
+        f'name = "Zakłady Mięsne"\n[sources.ksef.transport]\nnip = "{second["nip"]}"\n'
         f'certificate = "{files["certificate"]}"\nprivate_key = "{files["key"]}"\n'
     )
     (folder / "secrets.toml").write_text(
@@ -154,7 +154,12 @@ def test_taxpayers_can_be_configured_in_dlts_files_and_with_certificates(shell):
     )
     loaded = shell.run("load", "--json", "--only", "sessions")
     assert loaded.returncode == 0, loaded.stderr
-    assert all(t["session_count"] for t in json.loads(loaded.stdout)["taxpayers"])
+    taxpayers = json.loads(loaded.stdout)["taxpayers"]
+    assert all(taxpayer["session_count"] for taxpayer in taxpayers)
+    assert {t["context"]["id"]: t["context"]["name"] for t in taxpayers} == {
+        first["nip"]: "Zakłady Mięsne",
+        second["nip"]: None,
+    }
     one = shell.run("load", "--json", "--only", "sessions", "--nip", first["nip"])
     assert {part["taxpayer"] for part in json.loads(one.stdout)["parts"]} == {f"NIP {first['nip']}"}
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import dlt
 from dlt.common.configuration import configspec, resolve_configuration
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.configuration.providers.toml import TomlProviderReadException
@@ -126,7 +127,7 @@ def credentials_of(name: str | None) -> Credentials:
         raise ConfigurationError(f"no taxpayer in {where}: {HELP}")
     if len(given) > 1:
         raise ConfigurationError(f"{where} has {' and '.join(given)}; keep the one to log in for")
-    context = Context(*next(iter(given.items())))
+    context = Context(*next(iter(given.items())), name=_name_in(where))
     if spec.token and spec.certificate:
         raise ConfigurationError(f"{where} has a token and a certificate; keep one")
     if spec.token:
@@ -139,6 +140,15 @@ def credentials_of(name: str | None) -> Credentials:
             password=spec.password,
         )
     raise ConfigurationError(f"{context} has neither token nor certificate: {HELP}")
+
+
+def _name_in(where: str) -> str | None:
+    """Return a taxpayer's name from its own section.
+
+    Not as part of the specification: dlt would go on looking outside the section, and find the
+    name of another one or of the machine (`NAME`).
+    """
+    return (dlt.config.get(f"{where}.name", str) or "").strip() or None
 
 
 def _resolved(spec: Spec, where: str) -> Spec:

@@ -26,10 +26,14 @@ NIP_WEIGHTS = (6, 5, 7, 2, 3, 4, 5, 6, 7)
 
 @dataclass(frozen=True, order=True)
 class Context:
-    """The taxpayer one logs in for: type `Nip`, `InternalId` or `NipVatUe`, and its value."""
+    """The taxpayer one logs in for: type `Nip`, `InternalId` or `NipVatUe`, and its value.
+
+    `name` is what people call it, None when nobody said; it does not tell taxpayers apart.
+    """
 
     type: str
     id: str
+    name: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.type not in CONTEXT_PATTERNS:

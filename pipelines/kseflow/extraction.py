@@ -115,7 +115,12 @@ class Extraction:
     def _accounts(self) -> Iterator[Rows]:
         """Yield the run's log and spending so far; later rows of the run replace them."""
         log_rows = [
-            {**self._stamps(lane.client), "environment": lane.client.base_url, **vars(lane.part)}
+            {
+                **self._stamps(lane.client),
+                "environment": lane.client.base_url,
+                "taxpayer_name": lane.client.context.name,
+                **vars(lane.part),
+            }
             for lane in self.lanes
         ]
         spent_rows = []

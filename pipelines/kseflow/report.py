@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from textwrap import shorten
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -12,11 +13,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from kseflow.build import BuildSummary
+from kseflow.credentials import Context
 from kseflow.load import LoadSummary
 from kseflow.publish import Published
 from kseflow.settings import WARSAW
 from kseflow.status import TaxpayerStatus, status
 from kseflow.warehouse import Warehouse
+
+NAME_WIDTH = 28  # characters of a taxpayer's name that leave the numbers their room
 
 
 def print_load(
@@ -115,7 +119,7 @@ def print_status(
     )
     for state in states:
         rows.add_row(
-            str(state.context),
+            _title(state.context),
             f"{state.session_count:,}",
             _of(state.stored_count, state.invoice_count),
             _of(state.stored_accepted_count, state.accepted_count),
@@ -177,6 +181,13 @@ def _left_text(state: TaxpayerStatus) -> str:
 def counted(count: int, thing: str) -> str:
     """Write a number of things, in the singular for one."""
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def _title(context: Context) -> str:
+    """Write a taxpayer's name, if it has one, above its identifier."""
+    if context.name is None:
+        return str(context)
+    return f"{escape(shorten(context.name, NAME_WIDTH, placeholder='…'))}\n{context}"
 
 
 def _cursor_text(state: TaxpayerStatus) -> str:

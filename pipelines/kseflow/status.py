@@ -1,12 +1,19 @@
 """How complete the copy is, per taxpayer: KSeF's counters against the rows stored."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from kseflow.credentials import Context
-from kseflow.tables import API_REQUESTS, EXPORT_PACKAGES, SESSION_INVOICES, SESSIONS, SYNC_LOG
+from kseflow.tables import (
+    API_REQUESTS,
+    EXPORT_PACKAGES,
+    INVOICE_METADATA,
+    SESSION_INVOICES,
+    SESSIONS,
+    SYNC_LOG,
+)
 from kseflow.warehouse import Warehouse
 from kseflow.worklist import invoice_page_count
 
@@ -52,6 +59,20 @@ inner join (
     select context_type, context_id, {part}, max(run_id) as run_id from {{}} group by 1, 2, 3
 ) as latest
     using (context_type, context_id, {part}, run_id)
+"""
+
+# The seller's name on the newest invoice that a taxpayer sold.
+SELLERS_SQL = """
+select distinct context_type, context_id, seller_name
+from {} as exported
+inner join (
+    select context_type, context_id, max(acquisition_date) as acquisition_date
+    from {}
+    where subject_type = 'Subject1' and seller_name is not null
+    group by 1, 2
+) as newest
+    using (context_type, context_id, acquisition_date)
+where subject_type = 'Subject1' and seller_name is not null
 """
 
 EXPORTED_SQL = """
@@ -112,6 +133,7 @@ def status(
     logs = _last_parts(warehouse)
     budgets = _budgets(warehouse, now)
     exported = _exported(warehouse)
+    names = _sellers(warehouse) | _configured_names(logs)
     found = []
     for row in warehouse.rows(COUNTS_SQL, SYNC_LOG, SESSIONS, SESSION_INVOICES):
         context = Context(row.pop("context_type"), row.pop("context_id"))
@@ -122,7 +144,7 @@ def status(
         budget = budgets.get(context, {})
         found.append(
             TaxpayerStatus(
-                context=context,
+                context=replace(context, name=names.get(context)),
                 cursors={p["resource"]: p["cursor_text"] for p in parts if p["cursor_text"]},
                 **{name: int(value or 0) for name, value in row.items()},
                 worklist_session_count=len(own),
@@ -148,6 +170,19 @@ def _last_parts(warehouse: Warehouse) -> dict[Context, list[dict[str, Any]]]:
         context = Context(row["context_type"], row["context_id"])
         parts.setdefault(context, []).append(row)
     return parts
+
+
+def _configured_names(logs: dict[Context, list[dict[str, Any]]]) -> dict[Context, str]:
+    """Return the names that taxpayers had in the configuration of their last load."""
+    latest = {who: max(parts, key=lambda part: part["run_id"]) for who, parts in logs.items()}
+    # A database that an older version loaded lacks the column.
+    return {who: row["taxpayer_name"] for who, row in latest.items() if row.get("taxpayer_name")}
+
+
+def _sellers(warehouse: Warehouse) -> dict[Context, str]:
+    """Return the names under which taxpayers sold last."""
+    rows = warehouse.rows(SELLERS_SQL, INVOICE_METADATA, INVOICE_METADATA)
+    return {Context(row["context_type"], row["context_id"]): row["seller_name"] for row in rows}
 
 
 def _budgets(warehouse: Warehouse, now: datetime) -> dict[Context, dict[str, tuple[int, int]]]:
