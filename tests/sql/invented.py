@@ -5,7 +5,7 @@ Shares nothing with the emulator and the load: only the columns of the raw table
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -52,6 +52,10 @@ class Invoice:
     def is_accepted(self) -> bool:
         return self.code == 200
 
+    @property
+    def issued(self) -> date:
+        return self.submitted_at.date() - timedelta(days=self.ordinal % 3)
+
 
 @dataclass(frozen=True)
 class Session:
@@ -76,6 +80,7 @@ class Package:
     """Its window in ticks, KSeF's ten-millionths of a second since 1970."""
 
     taxpayer: Taxpayer
+    subject_type: str
     reference: str
     requested_at: datetime
     code: int
@@ -84,6 +89,7 @@ class Package:
     hwm: int
     invoices: list[Invoice] = field(default_factory=list)
     is_truncated: bool = False
+    size: int = 0
 
     @property
     def completed_at(self) -> datetime | None:
@@ -92,9 +98,15 @@ class Package:
 
 @dataclass(frozen=True)
 class Company:
+    """`carriers` names, for each row that the copy has, the package that it last came in.
+
+    `exported` has the rows of Subject1; a few rows of either subject type were lost.
+    """
+
     sessions: list[Session]
     packages: list[Package]
     exported: dict[Taxpayer, dict[str, Invoice]]
+    carriers: dict[tuple[Taxpayer, str], dict[str, tuple[str, Invoice]]]
 
 
 def ticks(moment: datetime, seventh: int = 0) -> int:
@@ -116,12 +128,29 @@ def invent(seed: int) -> Company:
         for who in (COMPANY, BRANCH, SUBSIDIARY)
         for number in range(random.randint(10, 40))
     ]
-    packages = [p for who in (COMPANY, SUBSIDIARY) for p in invent_packages(random, who, sessions)]
-    exported: dict[Taxpayer, dict[str, Invoice]] = {}
+    sold = {who: invent_sold(random, who, sessions) for who in (COMPANY, SUBSIDIARY)}
+    packages = [
+        package
+        for who, invoices, subject_type in (
+            (COMPANY, sold[COMPANY], "Subject1"),
+            (SUBSIDIARY, sold[SUBSIDIARY], "Subject1"),
+            (SUBSIDIARY, sold[COMPANY][::3], "Subject2"),
+        )
+        for package in invent_packages(random, who, invoices, subject_type)
+    ]
+    carriers: dict[tuple[Taxpayer, str], dict[str, tuple[str, Invoice]]] = {}
     for package in packages:
-        for invoice in package.invoices:
-            exported.setdefault(package.taxpayer, {})[str(invoice.ksef_number)] = invoice
-    return Company(sessions, packages, exported)
+        rows = carriers.setdefault((package.taxpayer, package.subject_type), {})
+        rows |= {str(i.ksef_number): (package.reference, i) for i in package.invoices}
+    for rows in carriers.values():
+        for number in [number for number in rows if random.random() < 0.02]:
+            del rows[number]
+    exported = {
+        who: {number: invoice for number, (_, invoice) in rows.items()}
+        for (who, subject_type), rows in carriers.items()
+        if subject_type == "Subject1"
+    }
+    return Company(sessions, packages, exported, carriers)
 
 
 def invent_session(random: Random, who: Taxpayer, number: int) -> Session:
@@ -153,28 +182,37 @@ def invent_session(random: Random, who: Taxpayer, number: int) -> Session:
     return Session(who, reference, random.choice(["Online", "Batch"]), way, created_at, invoices)
 
 
-def invent_packages(random: Random, who: Taxpayer, sessions: list[Session]) -> Iterator[Package]:
-    """Walk upward as KSeF prescribes; some exports fail, some invoices are lost, once we skip."""
+def invent_sold(random: Random, who: Taxpayer, sessions: list[Session]) -> list[Invoice]:
+    """Collect what a taxpayer sold, also by other systems; KSeF's exports lack some."""
     sold = [i for s in sessions for i in s.accepted if str(i.ksef_number).startswith(who[1])]
     for number in range(random.randint(0, 20)):
         at = BEGIN + timedelta(seconds=random.randrange(25 * 86400))
         kinds = {"is_self_invoicing": random.random() < 0.5}
         name = f"{who[1]}-elsewhere-{number}"
         sold.append(Invoice(who, "none", name, number, name, 200, at, ksef_number=name, **kinds))
-    sold = sorted((i for i in sold if random.random() > 0.05), key=lambda i: i.stored_at)
+    return sorted((i for i in sold if random.random() > 0.05), key=lambda i: i.stored_at)
+
+
+def invent_packages(
+    random: Random, who: Taxpayer, sold: list[Invoice], subject_type: str
+) -> Iterator[Package]:
+    """Walk upward as KSeF prescribes; some exports fail, once we skip."""
     at, begin = EXPORTS_FROM + timedelta(hours=1), ticks(EXPORTS_FROM)
     skip_at = EXPORTS_FROM + timedelta(days=random.randint(1, 19))
     while at < EXPORTS_TO:
-        name = f"{who[1]}-P{at:%m%d%H%M}"
+        name = f"{who[1]}-{subject_type}-P{at:%m%d%H%M}"
         code = random.choice([200] * 8 + [100, 550])
         hwm = ticks(at - timedelta(seconds=150), random.randrange(10))
         code = 420 if hwm <= begin else code
-        package = Package(who, name, at, code, begin, begin, hwm)
+        package = Package(who, subject_type, name, at, code, begin, begin, hwm)
         if code == 200:
             found = [i for i in sold if begin <= ticks(i.stored_at) <= hwm]
             is_truncated = len(found) >= CAP
             end = ticks(found[CAP - 1].stored_at, random.randrange(10)) if is_truncated else hwm
-            package = replace(package, end=end, invoices=found[:CAP], is_truncated=is_truncated)
+            size = random.choice([950_000_000, 6000]) if is_truncated else 1000 * len(found)
+            package = replace(
+                package, end=end, invoices=found[:CAP], is_truncated=is_truncated, size=size
+            )
         yield package
         begin = package.end
         if at > skip_at:
@@ -190,8 +228,10 @@ def raw_rows(company: Company) -> dict[str, list[dict[str, Any]]]:
         store_session(rows, session)
     for package in company.packages:
         store_package(rows, package)
-    for who, invoices in company.exported.items():
-        rows["invoice_metadata"] += [metadata(who, invoice) for invoice in invoices.values()]
+    for (who, subject_type), carried in company.carriers.items():
+        rows["invoice_metadata"] += [
+            metadata(who, subject_type, package, invoice) for package, invoice in carried.values()
+        ]
     return rows
 
 
@@ -266,7 +306,7 @@ def receipt(invoice: Invoice) -> dict[str, Any]:
         "upo_reference_number": f"{invoice.session}-UPO",
         "seller_nip": str(invoice.ksef_number)[:10],
         "invoice_number": invoice.content,
-        "issue_date": BEGIN.date(),
+        "issue_date": invoice.issued,
         "sent_date": milliseconds(invoice.submitted_at),
         "acquisition_date": milliseconds(invoice.accepted_at),
         "invoice_hash": invoice.content,
@@ -280,13 +320,14 @@ def milliseconds(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def metadata(who: Taxpayer, invoice: Invoice) -> dict[str, Any]:
+def metadata(who: Taxpayer, subject_type: str, package: str, invoice: Invoice) -> dict[str, Any]:
     return {
         "context_type": who[0],
         "context_id": who[1],
-        "subject_type": "Subject1",
+        "subject_type": subject_type,
         "ksef_number": invoice.ksef_number,
-        "issue_date": BEGIN.date(),
+        "package_reference_number": package,
+        "issue_date": invoice.issued,
         "invoicing_date": invoice.submitted_at,
         "acquisition_date": invoice.accepted_at,
         "permanent_storage_date": invoice.stored_at,
@@ -302,7 +343,7 @@ def store_package(rows: dict[str, list[dict[str, Any]]], package: Package) -> No
         {
             "context_type": package.taxpayer[0],
             "context_id": package.taxpayer[1],
-            "subject_type": "Subject1",
+            "subject_type": package.subject_type,
             "reference_number": package.reference,
             "requested_from": moment(package.begin),
             "requested_from_text": text(package.begin),
@@ -311,8 +352,9 @@ def store_package(rows: dict[str, list[dict[str, Any]]], package: Package) -> No
             "status_code": package.code,
             "completed_date": package.completed_at,
             "invoice_count": len(package.invoices) if is_built else None,
-            "size_bytes": 1000 * len(package.invoices) if is_built else None,
+            "size_bytes": package.size if is_built else None,
             "is_truncated": False if is_built else None,
+            "last_permanent_storage_date": moment(package.end) if package.is_truncated else None,
             "permanent_storage_hwm_date": moment(package.hwm) if is_built else None,
             "permanent_storage_hwm_date_text": text(package.hwm) if is_built else None,
             "metadata_count": len(package.invoices) if is_built else None,

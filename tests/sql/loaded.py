@@ -30,6 +30,7 @@ def loading(
     only: Sequence[str] = (),
     exports_per_hour: int = 0,
     is_frozen: bool = False,
+    subject_types: Sequence[str] = ("Subject1", "Subject2"),
 ) -> Iterator[Callable[[], None]]:
     """Give a function that loads what is new; packages hold 40 invoices, that some are full.
 
@@ -52,7 +53,7 @@ def loading(
             options = Options(
                 exports_per_hour=exports_per_hour,
                 exports_from=None if database.exists() else world.since,
-                subject_types=("Subject1", "Subject2"),
+                subject_types=tuple(subject_types),
             )
             load(make_clients(base_url, logins, box), database, box, options, only=only)
 

@@ -24,7 +24,7 @@ select
     {{ month_of('issue_date') }} as month,
     submitted_at, accepted_at, stored_at,
     seller_nip, seller_name, buyer_identifier_type, buyer_identifier, buyer_name,
-    currency,
+    coalesce(currency, 'XXX') as currency,
     net_amount,
     vat_amount as vat_amount_pln,
     gross_amount,

@@ -21,7 +21,7 @@ select
     count(*) as invoice_count,
     count(*) filter (where is_correction) as correction_count,
     {%- for amount in amounts %}
-    cast(sum({{ amount }}) as decimal(38,2)) as {{ amount }},
+    cast(coalesce(sum({{ amount }}), 0) as decimal(38,2)) as {{ amount }},
     {%- endfor %}
     min(issue_date) as first_issue_date,
     max(issue_date) as last_issue_date,
