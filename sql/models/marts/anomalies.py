@@ -16,7 +16,9 @@ def model(dbt, session):
     dbt.ref("invoices")
     close_event_loop()
     found = read_inputs(session)
-    return as_table(anomalies(found) if found else [])
+    named = dbt.ref("taxpayers").filter("name is not null")
+    names = {row[:2]: row[2] for row in named.select("context_type, context_id, name").fetchall()}
+    return as_table(anomalies(found, names) if found else [])
 
 
 def close_event_loop():
