@@ -1,0 +1,99 @@
+"""What a section is made of, and how Jupyter shows it.
+
+A section knows neither the notebook nor the report: both take its blocks, in the same words.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+
+State = Literal["good", "bad", "unknown"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """Markdown; several sentences become a list."""
+
+    sentences: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a question, the section's title: a line of Markdown and a few more below."""
+
+    state: State
+    headline: str
+    details: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Cards:
+    """The most important numbers by their names, each with what it rests on."""
+
+    numbers: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under what they say. Names of columns are headings, `numbers` those of written ones."""
+
+    frame: pd.DataFrame
+    claim: str = ""
+    note: str = ""
+    numbers: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A line of `Bars`: a name, words beside it that are never cut, a length and its text."""
+
+    name: str
+    value: float
+    text: str
+    words: str = ""
+    colour: str = ""
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars under what they say, the first on top, the longest as wide as the page."""
+
+    bars: Sequence[Bar]
+    claim: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure under what it says, with a note that tells how to read it; `height` in pixels."""
+
+    figure: go.Figure
+    claim: str
+    note: str = ""
+    height: int = 360
+
+
+Block = Text | Answer | Cards | Table | Bars | Chart
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what is below it."""
+
+    title: str
+    blocks: Sequence[Block] = field(default_factory=list)
+    intro: str = ""
+
+    def _ipython_display_(self) -> None:
+        """Show it in Jupyter; charts are drawn there and by nbconvert without a network."""
+        from kseflow.pages.jupyter import show
+
+        show(self)
+
+
+def say(title: str, *sentences: str, intro: str = "") -> Section:
+    """Make a section of words alone."""
+    return Section(title, [Text(sentences)], intro)
