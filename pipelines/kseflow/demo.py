@@ -96,7 +96,7 @@ def run_demo(folder: Path, seed: int) -> None:
     _print_findings(console, database, {who.context_id: who.name for who in world.taxpayers})
     hours = (clock.now() - START).total_seconds() / 3600
     console.print(f"{hours:.1f} virtual hours have passed. Look around: duckdb {database}")
-    _print_report(console, database)
+    _print_report(console, database, clock.now())
 
 
 def _packages_text() -> str:
@@ -107,10 +107,11 @@ def _packages_text() -> str:
     )
 
 
-def _print_report(console: Console, database: Path) -> None:
+def _print_report(console: Console, database: Path, now: datetime) -> None:
     """Write the report and print where it is, or what it would take."""
     try:
-        console.print(f"The same as charts: {write_report(database, database.parent / REPORT)}")
+        written = write_report(database, database.parent / REPORT, now=now)
+        console.print(f"The same as charts: {written}")
     except ConfigurationError as error:  # the notebooks' packages are optional
         console.print(f"No report: {error}")
 

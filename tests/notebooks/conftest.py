@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from browser import Browser, chromium, find_chromium
+from worlds import half_done
 
 from kseflow.demo import run_demo
 
@@ -20,6 +21,12 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     run_demo(folder, seed=7)
     return folder / "ksef.duckdb"
+
+
+@pytest.fixture(scope="session")
+def backfill(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The published file of a backfill whose time was up."""
+    return half_done(tmp_path_factory.mktemp("backfill"))
 
 
 @pytest.fixture(scope="session")

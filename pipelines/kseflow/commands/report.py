@@ -29,7 +29,8 @@ def report(
     log_json: LogJson = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write failure trends and package truncation as one HTML file that opens offline.
+    """Write the answers and their evidence as one HTML file that opens offline: did the invoices
+    get in, is the copy complete, what must be done, is it getting better or worse.
 
     Example: kseflow report --from 2026-11-01 --out november.html
     """
@@ -38,7 +39,7 @@ def report(
 
     with (
         told_in_plain_english(verbose) as console,
-        narrated(console, what="running the notebooks", quiet=quiet, as_json=log_json),
+        narrated(console, what="writing the report", quiet=quiet, as_json=log_json),
     ):
         written = write_report(database, out, nips=nip or (), first=_day(first), last=_day(last))
     print(written)
