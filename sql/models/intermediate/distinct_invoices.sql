@@ -1,24 +1,38 @@
 {% set invoice = 'context_type, context_id, ksef_number' %}
 
+-- Most numbers are in one row; grouping by a hash first finds the others without their texts.
+with exported as (
+    select *, hash(ksef_number) as number_hash from {{ ref('stg_invoice_metadata') }}
+),
+
+repeated as (
+    select number_hash from exported group by 1 having count(*) > 1
+),
+
 -- KSeF tells the same of an invoice whatever it is exported as; if not, see odd_packages.
-with parts as (
+parts as (
     select
         {{ invoice }},
         {%- for role, subject_type in kseflow.roles().items() %}
         bool_or(subject_type = '{{ subject_type }}') as is_{{ role }},
         {%- endfor %}
         string_agg(subject_type, ', ' order by subject_type) as subject_types,
-        min(subject_type) as subject_type
-    from {{ ref('stg_invoice_metadata') }}
-    group by all
+        min(subject_type) as first_subject_type,
+        row_number() over (
+            partition by ksef_number order by min(subject_type), context_type desc, context_id
+        ) = 1 as counts_once
+    from exported
+    semi join repeated using (number_hash)
+    group by {{ invoice }}
 )
 
 select
     {{ invoice }},
-    is_seller, is_buyer, is_third_subject, is_authorized_subject, subject_types,
-    row_number() over (
-        partition by ksef_number order by subject_type, context_type desc, context_id
-    ) = 1 as counts_once,
+    {%- for role, subject_type in kseflow.roles().items() %}
+    coalesce(is_{{ role }}, subject_type = '{{ subject_type }}') as is_{{ role }},
+    {%- endfor %}
+    coalesce(subject_types, subject_type) as subject_types,
+    coalesce(counts_once, true) as counts_once,
     invoice_number,
     issue_date,
     {{ month_of('issue_date') }} as month,
@@ -33,5 +47,6 @@ select
     invoicing_mode, is_self_invoicing, has_attachment, form_system_code,
     invoice_hash, hash_of_corrected_invoice,
     read_at
-from {{ ref('stg_invoice_metadata') }}
-inner join parts using ({{ invoice }}, subject_type)
+from exported
+left join parts using ({{ invoice }})
+where subject_type = coalesce(first_subject_type, subject_type)

@@ -9,9 +9,7 @@ exported as (
 ),
 
 moments as (
-    select
-        {{ subject }}, stored_at,
-        count(*) as here_count,
+    select {{ subject }}, stored_at, count(*) as here_count,
         sum(count(*)) over (partition by {{ subject }} order by stored_at) as up_to_here_count
     from exported
     group by {{ subject }}, stored_at
