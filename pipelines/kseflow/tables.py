@@ -285,7 +285,7 @@ INVOICE_METADATA = Table(
             "hash_of_corrected_invoice",
             TEXT,
             "hashOfCorrectedInvoice",
-            "Of a correction: SHA-256 of the invoice it corrects",
+            "Of a technical correction: SHA-256 of the rejected offline invoice that it puts right",
         ),
         Column("third_subjects", TEXT, "thirdSubjects", "JSON list of third parties"),
         Column("authorized_subject", TEXT, "authorizedSubject", "JSON of the authorized party"),

@@ -30,8 +30,8 @@ ROOT = Path(__file__).parents[2]
 ONE_ROW = {"copy_moment"}  # has a row or none
 READERS = {
     "check": ["pipelines/kseflow/check*.py"],
-    "failure_trends": ["notebooks/failure_trends.ipynb"],
-    "package_truncation": ["notebooks/package_truncation.ipynb"],
+    "notebooks": ["pipelines/kseflow/pages/*.py", "pipelines/kseflow/trends/*.py"],
+    "report": ["pipelines/kseflow/pages/*.py", "pipelines/kseflow/trends/*.py"],
 }
 DBT = [str(Path(sys.executable).with_name("dbt"))]
 
@@ -232,7 +232,7 @@ def test_the_exposures_name_exactly_the_marts_that_their_readers_ask() -> None:
         part["name"]: {re.findall(r"'(\w+)'", ref)[0] for ref in part["depends_on"]}
         for part in parts
     }
-    marts = {file.stem for file in (PROJECT / "models" / "marts").glob("*.sql")}
+    marts = {file.stem for file in (PROJECT / "models" / "marts").glob("*.yml")}
     for name, readers in READERS.items():
         text = "\n".join(file.read_text() for pattern in readers for file in ROOT.glob(pattern))
         named = set(re.findall(r"\b(?:marts|staging)\.(\w+)", text))
