@@ -21,8 +21,13 @@ from kseflow.warehouse import is_locked
 NAMES = tuple(check.name for check in CHECKS)
 AS_OF_SQL = "select (select max(as_of) from marts.as_of) as as_of, published_at from published"
 TAXPAYERS_SQL = f"""
-select context_type, context_id from staging.stg_sync_log
-union select context_type, context_id from ({LEFT_OUT_SQL})
+select context_type, context_id, max(name) as name
+from (
+    select context_type, context_id, name from marts.taxpayers
+    union all
+    select context_type, context_id, null from ({LEFT_OUT_SQL})
+)
+group by all
 order by all
 """
 
@@ -61,6 +66,8 @@ class Finding:
 
     def __str__(self) -> str:
         told = f"{self.state.name} {self.taxpayer or 'file'} {self.check.name}: {self.message}"
+        if self.taxpayer and self.taxpayer.name:
+            told += f" [{self.taxpayer.name}]"
         return told if self.state is State.OK else f"{told}. {self.check.remedy}."
 
     @property
@@ -77,6 +84,7 @@ class Finding:
             "check": self.check.name,
             "context_type": self.taxpayer and self.taxpayer.type,
             "context_id": self.taxpayer and self.taxpayer.id,
+            "taxpayer_name": self.taxpayer and self.taxpayer.name,
             "value": self.value,
             "warning": self.warning if isfinite(self.warning) else None,
             "critical": self.critical if isfinite(self.critical) else None,

@@ -48,7 +48,11 @@ KINDS = {
     "negative_wait": "invoices accepted or stored before they were sent",
     "rows_lost": "rows that were read and are not here",
     "moved_between_taxpayers": "sessions or rows under two taxpayers",
-    "package_unlike_its_metadata": "packages unlike their metadata",
+    "package_counts_differ": "packages with other counts than their metadata",
+    "package_rows_lost": "packages of which rows are missing here",
+    "package_rows_beyond_the_package": "packages with more rows here than they held",
+    "package_rows_outside_the_window": "packages with rows from outside their window",
+    "package_amounts_contradict": "invoices exported with different amounts",
 }
 
 DIFFERENCES_SQL = """
