@@ -57,7 +57,7 @@ def test_a_healthy_copy_is_ok_in_every_check_of_every_taxpayer(healthy):
     assert [str(problem) for problem in verdict.problems] == []
     assert verdict.state is State.OK
     assert len(verdict.findings) == 2 * (len(CHECKS) - 1) + 1
-    assert verdict.summary == "KSEF OK: 23 checks of 2 taxpayers"
+    assert verdict.summary == "KSEF OK: 29 checks of 2 taxpayers"
 
 
 @pytest.mark.parametrize(
@@ -88,6 +88,27 @@ def test_a_healthy_copy_is_ok_in_every_check_of_every_taxpayer(healthy):
             f"update marts.daily_outcomes set first_pass_count = 70 where {OF_FIRST}",
             State.CRITICAL,
             "70.0%, ",
+        ),
+        (
+            "failure_trend",
+            "update marts.anomalies set verdict = 'worse', sentence = 'It is getting worse.' "
+            f"where {OF_FIRST} and kind = 'headline'",
+            State.WARNING,
+            "It is getting worse",
+        ),
+        (
+            "odd_rows",
+            "insert into marts.oddities select 'Nip', context_id, 'rows_lost', true, 1, 4, "
+            f"session_reference_number from marts.sessions where {ONE_SESSION}",
+            State.WARNING,
+            "contradict each other: 4 in rows_lost (2026",
+        ),
+        (
+            "left_out",
+            "update published set left_out = json_array(json_object('context_type', 'Nip', "
+            f"'context_id', '{FIRST}', 'reason', 'test so_and_so'))",
+            State.CRITICAL,
+            "break a promise of the marts: test so_and_so",
         ),
         (
             "stuck_sessions",
@@ -135,13 +156,13 @@ def test_rates_are_of_summed_counts_of_seven_warsaw_days(tmp_path):
     database = copy_published(tmp_path)
     with duckdb.connect(str(database), read_only=True) as connection:
         failed, decided = connection.execute(
-            "select count(*) filter (where outcome not in ('accepted', 'pending')), count(*) "
-            "from marts.invoices where context_id = ? and is_settled and outcome != 'pending'",
+            "select sum(failed_count), sum(accepted_count + failed_count) "
+            "from marts.sessions where context_id = ? and not is_open",
             [SECOND],
         ).fetchall()[0]
     finding = of(found(database), "failure_rate", SECOND)
     assert finding.value == failed / decided
-    assert f"{failed} of {decided} invoices of the last 7 days failed" in finding.message
+    assert f"{failed:,} of {decided:,} invoices of the last 7 days failed" in finding.message
 
 
 def test_days_before_the_last_seven_are_in_no_rate(healthy):
@@ -177,12 +198,12 @@ def test_unresolved_failures_are_counted_and_the_oldest_has_its_age(tmp_path):
     )
     with duckdb.connect(str(database), read_only=True) as connection:
         count, oldest = connection.execute(
-            "select count(*), max(age_days) from marts.unresolved_failures "
+            "select sum(invoice_count), max(age_days) from marts.unresolved_failures "
             f"where {OF_FIRST} and age_days < 30"
         ).fetchall()[0]
     verdict = found(database)
     assert of(verdict, "unresolved_failures").value == count > 0
-    assert f"{count} (older ones: 1)" in of(verdict, "unresolved_failures").message
+    assert f"{count:,} (older ones: 1)" in of(verdict, "unresolved_failures").message
     assert of(verdict, "unresolved_age_days").value == oldest
 
 
@@ -190,7 +211,7 @@ def test_an_online_session_closed_without_an_invoice_is_no_failed_session(health
     change(
         healthy,
         "update marts.sessions set is_failed_as_whole = true, outcome = 'cancelled', "
-        f"session_type = 'Online', invoice_count = 0 where {ONE_SESSION}",
+        f"is_closed_empty = true where {ONE_SESSION}",
     )
     assert of(found(healthy), "failed_sessions").state is State.OK
 
@@ -406,8 +427,8 @@ def test_all_is_well_exits_0_and_sends_nothing(healthy):
     with receiver() as (url, received):
         told = run(healthy.parent, *AGES_OFF, CHECK__WEBHOOK=url)
     assert told.returncode == 0, told.stderr
-    assert told.stdout.splitlines()[0] == "KSEF OK: 23 checks of 2 taxpayers"
-    assert len(told.stdout.splitlines()) < 22  # OK lines are compact
+    assert told.stdout.splitlines()[0] == "KSEF OK: 29 checks of 2 taxpayers"
+    assert len(told.stdout.splitlines()) < len(CHECKS) + 10  # OK lines are compact
     assert received == []
 
 
