@@ -82,7 +82,7 @@ def check_bounds(stage: Any, days: list[dict[str, Any]]) -> None:
 
 
 @settings(
-    max_examples=4,
+    max_examples=3,
     deadline=None,
     database=None,
     phases=[Phase.generate],
@@ -121,7 +121,7 @@ def test_days_add_up_to_the_counters_of_ksef_whatever_was_read_by_then(
 
 
 @settings(
-    max_examples=4,
+    max_examples=2,
     deadline=None,
     database=None,
     phases=[Phase.generate],
