@@ -148,8 +148,10 @@ class Workshop:
             DuckDBConnectionManager.close_all_connections()
         results: Any = getattr(outcome.result, "results", None)
         if results is None:
-            return f"Compilation Error: {outcome.exception}"
+            return f"dbt: Compilation Error: {outcome.exception}"
+        # With several threads, stopping at the first failure may lose it and tell what was skipped.
         failed = [r for r in results if r.status in ("error", "fail", "warn")]
+        failed += [r for r in results if r.status == "skipped"]
         return f"{failed[0].node.name}: {failed[0].message}" if failed else None
 
     def differing_comparison(self) -> str | None:
@@ -192,6 +194,8 @@ def _changed_models(file: str) -> str:
 
 
 def _stage(test: str, stage: str) -> str:
+    if "enforced contract" in test:
+        return "contract"
     if any(error in test for error in NO_SQL):
         return "no SQL"
     return "contract" if "Constraint Error" in test else stage
