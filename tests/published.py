@@ -25,7 +25,8 @@ NIPS = [taxpayer.context_id for taxpayer in WORLD.taxpayers]
 # Nothing is wrong any more, and no number changes by that which a check reports as fine.
 HEAL_SQL = """
 update marts.daily_outcomes set failed_count = 0, decided_count = 100,
-    first_pass_count = 100, first_attempt_count = 100, first_pass_unknown_count = 0;
+    first_pass_count = 100, first_attempt_count = 100, first_pass_unknown_count = 0,
+    unread_attempt_count = 0, doubtful_failure_count = 0;
 update marts.anomalies set verdict = 'unchanged' where verdict = 'worse';
 delete from marts.unresolved_failures;
 update marts.sessions set is_failed_as_whole = false, is_stuck = false;

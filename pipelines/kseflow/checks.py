@@ -41,13 +41,14 @@ select
     cast(sum({part}) as bigint) as part,
     cast(sum({whole}) as bigint) as whole,
     cast(sum({unknown}) as bigint) as unknown,
+    cast(sum({doubtful}) as bigint) as doubtful,
     cast(sum({counters}) as bigint) as counters,
-    case when unknown > 0 then 'at most ' else '' end as bound,
-    case when unknown > 0 then ' (' || unknown || ' others are not read yet)'
+    case when unknown + doubtful > 0 then 'at most ' else '' end as bound,
+    case when unknown + doubtful > 0 then ' (' || unknown + doubtful || ' are not known yet)'
         when counters > 0 then ' (' || counters || ' known by KSeF''s counters alone)'
         else '' end as note,
     case when whole + unknown >= {minimum}
-        then (part + unknown) / (whole + unknown) end as value
+        then (part + unknown) / (whole + unknown - doubtful) end as value
 from marts.daily_outcomes
 where day > (select as_of_day from marts.as_of) - {days}
 group by all
@@ -203,11 +204,14 @@ group by all
 """
 
 
-def _rate_sql(part: str, whole: str, unknown: str = "0", counters: str = "0") -> str:
+def _rate_sql(
+    part: str, whole: str, *, unknown: str = "0", doubtful: str = "0", counters: str = "0"
+) -> str:
     return RATE_SQL.format(
         part=part,
         whole=whole,
         unknown=unknown,
+        doubtful=doubtful,
         counters=counters,
         minimum=MINIMUM_COUNT,
         days=RATE_DAYS,
@@ -253,7 +257,12 @@ CHECKS = (
         f"{{bound}}{{value:.1%}}, {{part:,}} of {{whole:,}} invoices of the last {RATE_DAYS} days "
         "got in at the first try{note}",
         "See marts.failure_reasons for what keeps the others out",
-        _rate_sql("first_pass_count", "first_attempt_count", unknown="first_pass_unknown_count"),
+        _rate_sql(
+            "first_pass_count",
+            "first_attempt_count",
+            unknown="unread_attempt_count",
+            doubtful="doubtful_failure_count",
+        ),
         is_rate=True,
         is_low_bad=True,
     ),

@@ -151,7 +151,9 @@ def status(
                 worklist_missing_count=sum(w["missing_count"] for w in own),
                 worklist_unsettled_count=sum(w["unsettled_count"] for w in own),
                 unknown_outcome_count=sum(
-                    w["missing_failed_count"] + w["missing_accepted_count"] for w in own
+                    w["missing_failed_count"] + w["missing_accepted_count"]
+                    for w in own
+                    if not w["is_refused"]  # the session failed, and so did all its invoices
                 ),
                 done_by=_done_by(own, budget.get("sessionInvoiceList"), now),
                 exported_to=exported.get(context, {}),

@@ -102,6 +102,7 @@ with compared as (
             0
         ) as missing_any,
         s.status_code = {ACCEPTED_STATUS_CODE} as has_receipt,
+        s.status_code > {ACCEPTED_STATUS_CODE} and s.successful_invoice_count = 0 as is_refused,
         coalesce(c.confirmed_count, 0) as confirmed_count,
         greatest(
             s.successful_invoice_count
@@ -167,6 +168,7 @@ select
     successful_invoice_count,
     failed_invoice_count,
     is_failed_only,
+    is_refused,
     missing_failed as missing_failed_count,
     missing_count,
     unsettled_count,

@@ -17,10 +17,16 @@ select
         = (select sum(stored_invoice_count) from marts.sessions)
     and (select count(*) from marts.invoices where known_from != 'upo')
         = (select count(*) from staging.stg_session_invoices)
-    and (select sum(submitted_count) from marts.daily_outcomes)
-        = (select count(*) from marts.invoices)
+    and (select sum(decided_count) from marts.daily_outcomes)
+        = (
+            select sum(accepted_invoice_count + failed_invoice_count)
+            from staging.stg_sessions
+            where status_code not in (100, 150, 170)
+        )
     and (select sum(failed_count) from marts.failure_reasons)
-        = (select count(*) from marts.failed_invoices) as is_one_state
+        = (select sum(failed_count + uncounted_failed_count) from marts.daily_outcomes)
+    and (select sum(failed_count + open_failed_count) from marts.failure_reasons)
+        >= (select count(*) from marts.failed_invoices) as is_one_state
 """
 
 

@@ -5,7 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from worlds import World, ago, fill, steady, stepped
+from trend_worlds import World, ago, fill, steady, stepped
 
 from kseflow.trends import anomalies
 from kseflow.trends.causes import began_or_ended, called, parts_of

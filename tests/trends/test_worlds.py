@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from random import Random
 
 import pytest
-from worlds import TODAY, World, ago, fill, steady, stepped
+from trend_worlds import TODAY, World, ago, fill, steady, stepped
 
 from kseflow.trends import Anomaly, anomalies
 

@@ -33,9 +33,10 @@ attempted as (
     select
         *,
         accepted_in_rows_count - corrected_count as first_pass_count,
-        from_counters_count - session_failed_count as unread_attempt_count,
-        least(accepted_in_rows_count - corrected_count, unread_failures) as doubtful_pass_count,
-        least(failed_first_count, unread_invoices) as doubtful_failure_count
+        cast(from_counters_count - session_failed_count as bigint) as unread_attempt_count,
+        cast(least(accepted_in_rows_count - corrected_count, unread_failures) as bigint)
+            as doubtful_pass_count,
+        cast(least(failed_first_count, unread_invoices) as bigint) as doubtful_failure_count
     from awaited
 )
 

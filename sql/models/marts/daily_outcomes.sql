@@ -29,6 +29,7 @@ select
     {{ rate('accepted_count', 'decided_count') }} as success_rate,
     {{ rate('failed_count', 'decided_count') }} as failure_rate,
     first_pass_count, first_attempt_count, first_pass_unknown_count,
+    unread_attempt_count, doubtful_pass_count, doubtful_failure_count,
     case when first_pass_unknown_count = 0
         then {{ rate('first_pass_count', 'first_attempt_count') }} end as first_pass_rate,
     accepted_7d as accepted_7d_count,
