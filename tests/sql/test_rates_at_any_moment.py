@@ -16,6 +16,13 @@ OPEN = (100, 150, 170)
 KINDS = ("rejected", "duplicate", "system_error", "cancelled", "session_failed")
 TABLES = ("sessions", "failed_invoices", "session_invoices", "upo_documents")
 
+SLOW = settings(
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
 steps = st.fixed_dictionaries(
     {
         "minutes": st.sampled_from([0.2, 1, 5, 61, 240]),
@@ -81,13 +88,7 @@ def check_bounds(stage: Any, days: list[dict[str, Any]]) -> None:
             assert known <= sum(truth[code] for code in codes) <= known + unknown, kind
 
 
-@settings(
-    max_examples=3,
-    deadline=None,
-    database=None,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@settings(SLOW, max_examples=3)
 @given(
     seed=st.integers(0, 10_000),
     days=st.integers(1, 9),
@@ -113,20 +114,12 @@ def test_days_add_up_to_the_counters_of_ksef_whatever_was_read_by_then(
                 only=step["tables"],
                 detail=step["detail"],
                 in_progress=step["in_progress"],
-                # The world stands still, so that it can be compared; limits hold all the same.
-                client_clock=None,
             )
         build(made.database)
         check_sums(made)
 
 
-@settings(
-    max_examples=2,
-    deadline=None,
-    database=None,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@settings(SLOW, max_examples=2)
 @given(
     seed=st.integers(0, 10_000),
     tables=st.sampled_from(
