@@ -25,6 +25,7 @@ OPEN = (100, 150, 170)
 REACH = timedelta(days=30)
 
 NUMBER_REACH = timedelta(days=90)
+REFUSED_SELLER = re.compile(r"NIP: (\d{10})")
 KSEF_NUMBER = re.compile(r"\d{10}-\d{8}-[0-9A-F]{12}-[0-9A-F]{2}")
 
 Key = tuple[date, str, str]
@@ -102,14 +103,19 @@ class Accepted:
 def resolution(bad: dict[str, Any], accepted: Accepted) -> dict[str, Any] | None:
     """Find by the stated rules as what a failed invoice's content got in."""
     name, numbered = bad.get("invoiceFileName"), bad.get("invoiceNumber")
+    refused = REFUSED_SELLER.search(json.dumps(bad["status"]))
+    seller = refused[1] if refused else bad["taxpayer"]
 
     def near(a: dict[str, Any]) -> bool:
-        return abs(a["sent"] - bad["sent"]) <= NUMBER_REACH
+        """Whether it is of the same seller, and sent within the reach of a number."""
+        is_of_seller = a["ksefNumber"].startswith(seller)
+        return is_of_seller and abs(a["sent"] - bad["sent"]) <= NUMBER_REACH
 
     def fits(a: dict[str, Any]) -> bool:
         return not numbered or numbered == a["invoiceNumber"]
 
-    if found := accepted.alike(bad, "corrects", bad["invoiceHash"]):
+    corrections = accepted.alike(bad, "corrects", bad["invoiceHash"])
+    if found := [a for a in corrections if a["ksefNumber"].startswith(seller)]:
         return nearest(bad, found)
     if bad["code"] == 440:
         number = KSEF_NUMBER.search(json.dumps(bad["status"]))
@@ -273,6 +279,7 @@ def check_days(
     max_examples=5,
     deadline=None,
     database=None,
+    phases=[Phase.generate],  # shrinking takes minutes and explains no more
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(
