@@ -6,6 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from kseflow.pages.blocks import Block, Chart, Table
+from kseflow.pages.words import duration
 
 INK, GREY, GRID = "#1f2933", "#b6c0ca", "#e3e8ed"
 ACCENT, ACCENT_LIGHT = "#1d5b8f", "#a8c5de"
@@ -122,6 +123,30 @@ def line(
         col=row and 1,
         **more,
     )
+
+
+def percentiles(days: pd.DataFrame, counted: str, *, unit_s: float = 1.0) -> go.Figure:
+    """Draw `p50` and `p95`, seconds by day, in units of `unit_s`, as two lines.
+
+    `counted` is the column of how many each rests on, and what these are called.
+    """
+    figure = go.Figure()
+    for column, name, colour, dash in (
+        ("p95", "95% within", ACCENT_LIGHT, "dot"),
+        ("p50", "half within", ACCENT, "solid"),
+    ):
+        line(
+            figure,
+            days["day"],
+            days[column] / unit_s,
+            f"%{{text}} (%{{customdata:,}} {counted})",
+            name=name,
+            colour=colour,
+            dash=dash,
+            text=days[column].map(duration),
+            customdata=days[counted],
+        )
+    return figure
 
 
 def bars(

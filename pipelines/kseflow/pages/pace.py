@@ -126,22 +126,8 @@ def _percentiles(times: pd.DataFrame, claim: str, note: str) -> Block:
             "95% within": days["p95"].map(duration),
         }
     )
-    figure, unit, length = go.Figure(), *_unit(days["p95"].max())
-    for column, name, colour, dash in (
-        ("p95", "95% within", charts.ACCENT_LIGHT, "dot"),
-        ("p50", "half within", charts.ACCENT, "solid"),
-    ):
-        charts.line(
-            figure,
-            days["day"],
-            days[column] / length,
-            "%{text} (%{customdata:,} packages)",
-            name=name,
-            colour=colour,
-            dash=dash,
-            text=days[column].map(duration),
-            customdata=days["packages"],
-        )
+    unit, length = _unit(days["p95"].max())
+    figure = charts.percentiles(days, "packages", unit_s=length)
     figure.update_yaxes(ticksuffix=f" {unit}")
     return charts.by_day(figure, rows, said, note, days=days["day"], height=280)
 

@@ -92,22 +92,7 @@ def _batches(marts: Marts) -> list[Block]:
 
 
 def _lines(days: pd.DataFrame) -> go.Figure:
-    figure = go.Figure()
-    for column, name, colour, dash in (
-        ("p95", "95% within", charts.ACCENT_LIGHT, "dot"),
-        ("p50", "half within", charts.ACCENT, "solid"),
-    ):
-        charts.line(
-            figure,
-            days["day"],
-            days[column],
-            "%{text} (%{customdata:,} accepted)",
-            name=name,
-            colour=colour,
-            dash=dash,
-            text=days[column].map(duration),
-            customdata=days["accepted"],
-        )
+    figure = charts.percentiles(days, "accepted")
     figure.update_yaxes(
         type="log",
         range=_range(days["p50"].min(), days["p95"].max()),
