@@ -23,14 +23,14 @@ from ksef_emulator import (
     serve,
 )
 from ksef_emulator.oddities import CountedFailures
-from kseflow.client import KsefClient
+from kseflow.api.client import KsefClient
+from kseflow.api.credentials import Context, TokenCredentials
 from kseflow.clock import TimeBox
-from kseflow.credentials import Context, TokenCredentials
-from kseflow.load import LoadSummary, load
+from kseflow.loading.run import LoadSummary, load
+from kseflow.loading.source import make_clients
+from kseflow.loading.warehouse import Warehouse
 from kseflow.options import Options
-from kseflow.source import make_clients
-from kseflow.status import TaxpayerStatus, status
-from kseflow.warehouse import Warehouse
+from kseflow.watch.status import TaxpayerStatus, status
 
 TUESDAY = datetime(2026, 11, 17, 13, 0, tzinfo=UTC)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import duckdb
 
 from ksef_emulator import Emulator, VirtualClock, World, serve
-from kseflow.build import build
+from kseflow.api.credentials import Context, TokenCredentials
 from kseflow.clock import TimeBox
-from kseflow.credentials import Context, TokenCredentials
-from kseflow.load import load
+from kseflow.loading.run import load
+from kseflow.loading.source import make_clients
+from kseflow.loading.warehouse import load_file
+from kseflow.marts.build import build
 from kseflow.options import Options
-from kseflow.source import make_clients
-from kseflow.warehouse import load_file
 
 LOADED_AT = datetime(2026, 11, 17, 13, 0, tzinfo=UTC)  # a Tuesday
 WORLD = World(seed=7, since=LOADED_AT - timedelta(days=4), sessions_per_day=8, largest_session=40)

@@ -15,11 +15,19 @@ import duckdb
 import pytest
 from typer.testing import CliRunner
 
-from kseflow.check import NAMES, Finding, State, Thresholds, Verdict, check, configured_thresholds
-from kseflow.checks import CHECKS, MINIMUM_COUNT
 from kseflow.cli import app
 from kseflow.errors import ConfigurationError, WarehouseError
-from kseflow.webhook import SHOWN, WebhookFailed, post, text_of
+from kseflow.watch.check import (
+    NAMES,
+    Finding,
+    State,
+    Thresholds,
+    Verdict,
+    check,
+    configured_thresholds,
+)
+from kseflow.watch.questions import CHECKS, MINIMUM_COUNT
+from kseflow.watch.webhook import SHOWN, WebhookFailed, post, text_of
 from published import LOADED_AT, NIPS, change, copy_published
 
 DEFAULTS = Thresholds(

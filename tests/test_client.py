@@ -14,9 +14,9 @@ import jsonschema
 import pytest
 
 from ksef_emulator import Fault, VirtualClock
-from kseflow.client import KsefClient, base_url_of
+from kseflow.api.client import KsefClient, base_url_of
+from kseflow.api.credentials import CertificateCredentials, Context, TokenCredentials
 from kseflow.clock import TimeBox
-from kseflow.credentials import CertificateCredentials, Context, TokenCredentials
 from kseflow.errors import (
     AccessDenied,
     ConfigurationError,

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ksef_emulator import Fault, VirtualClock
-from kseflow.client import KsefClient
-from kseflow.discover import modified_from
+from kseflow.api.client import KsefClient
+from kseflow.loading.sessions import modified_from
 
 ONE_LIST_A_MINUTE = {"sessionList": {"perSecond": 1, "perMinute": 1, "perHour": 60}}
 

@@ -17,9 +17,9 @@ import duckdb
 import pytest
 
 from ksef_emulator import Fault, RunningClock, VirtualClock
-from kseflow.doctor import Health, Line, examine
-from kseflow.doctor_database import examine_databases
-from kseflow.warehouse import load_file
+from kseflow.loading.warehouse import load_file
+from kseflow.watch.doctor.examine import Health, Line, examine
+from kseflow.watch.doctor.files import examine_databases
 from published import NIPS, change, copy_published
 
 SECRET = "T0PSECRET"
@@ -411,7 +411,7 @@ def test_an_analysts_file_that_is_missing_is_a_warning_and_a_strangers_an_error(
 
 
 def test_a_full_disk_and_a_folder_without_permission_are_told(database, monkeypatch):
-    monkeypatch.setattr("kseflow.doctor_database.FREE_BYTES", 10**18)
+    monkeypatch.setattr("kseflow.watch.doctor.files.FREE_BYTES", 10**18)
     line = one(files_of(database), "disk")
     assert line.health is WARNING
     assert "Make room" in line.remedy

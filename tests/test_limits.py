@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ksef_emulator import VirtualClock
-from kseflow.limits import WINDOWS_S, SlidingWindows
+from kseflow.api.limits import WINDOWS_S, SlidingWindows
 
 TUESDAY = datetime(2026, 11, 17, 13, tzinfo=UTC)
 LIMITS = {"sessionList": (5, 10, 60), "other": (10, 30, 120)}

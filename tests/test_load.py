@@ -10,12 +10,12 @@ import duckdb
 import pytest
 
 from ksef_emulator import Fault
-from kseflow.client import KsefClient
+from kseflow.api.client import KsefClient
 from kseflow.errors import ConfigurationError, WarehouseError
-from kseflow.load import locked
-from kseflow.source import make_clients
-from kseflow.status import status
-from kseflow.warehouse import Warehouse
+from kseflow.loading.run import locked
+from kseflow.loading.source import make_clients
+from kseflow.loading.warehouse import Warehouse
+from kseflow.watch.status import status
 
 
 def outcomes(summary, context):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ksef_emulator import Fault
-from kseflow.warehouse import Warehouse
+from kseflow.loading.warehouse import Warehouse
 
 SESSION_FIELDS = {
     "reference_number": "referenceNumber",

@@ -12,9 +12,9 @@ import pytest
 
 from ksef_emulator import Backlog, ExportSettings, Fault
 from kseflow.errors import CorruptDownload
-from kseflow.export_windows import Window
-from kseflow.exports import contents, request
-from kseflow.source import make_clients
+from kseflow.loading.exports.package import contents, request
+from kseflow.loading.exports.windows import Window
+from kseflow.loading.source import make_clients
 
 SUBJECT_TYPES = ("Subject1", "Subject2", "Subject3", "SubjectAuthorized")
 

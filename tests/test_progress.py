@@ -4,12 +4,12 @@ import io
 
 from rich.console import Console
 
-from kseflow.extraction import Extraction
+from kseflow.loading.extraction import Extraction
+from kseflow.loading.source import make_clients
+from kseflow.loading.warehouse import Warehouse
 from kseflow.options import Options
 from kseflow.progress import Narrator, narrated
-from kseflow.source import make_clients
-from kseflow.tables import TABLES
-from kseflow.warehouse import Warehouse
+from kseflow.raw.tables import TABLES
 
 
 def frames(made, **shape):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from kseflow.errors import ContractViolation
-from kseflow.tables import SESSION_INVOICES, SESSIONS, TABLES
+from kseflow.raw.tables import SESSION_INVOICES, SESSIONS, TABLES
 
 NOW = datetime(2026, 11, 17, tzinfo=UTC)
 STAMPS = {

@@ -5,9 +5,9 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from kseflow.config import configured_credentials
-from kseflow.credentials import Context
-from kseflow.report import print_status
+from kseflow.api.credentials import Context
+from kseflow.logins import configured_credentials
+from kseflow.terminal import print_status
 
 FIRST, SECOND = "7438939438", "8351915077"
 

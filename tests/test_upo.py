@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from ksef_emulator import Backlog, Fault
-from kseflow.credentials import Context
+from kseflow.api.credentials import Context
 from kseflow.errors import CorruptDownload, RequestRejected, Unavailable
-from kseflow.source import make_clients
-from kseflow.upo import UpoPage, save_upo, upo_documents
+from kseflow.loading.source import make_clients
+from kseflow.loading.upo import UpoPage, save_upo, upo_documents
 
 RECEIPTS = ["sessions", "upo_documents"]
 

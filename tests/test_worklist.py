@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from kseflow.credentials import Context
-from kseflow.tables import INVOICE_READS, SESSIONS
-from kseflow.worklist import STORED, Worklist
+from kseflow.api.credentials import Context
+from kseflow.loading.worklist import STORED, Worklist
+from kseflow.raw.tables import INVOICE_READS, SESSIONS
 
 NIP = Context("Nip", "5265877635")
 NOON = datetime(2026, 11, 17, 12, tzinfo=UTC)

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kseflow.client import KsefClient
-    from kseflow.credentials import CertificateCredentials, Context, TokenCredentials
+    from kseflow.api.client import KsefClient
+    from kseflow.api.credentials import CertificateCredentials, Context, TokenCredentials
     from kseflow.errors import KsefError
-    from kseflow.source import ksef_source
+    from kseflow.loading.source import ksef_source
 
 __all__ = [
     "CertificateCredentials",
@@ -18,12 +18,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CertificateCredentials": "credentials",
-    "Context": "credentials",
-    "KsefClient": "client",
+    "CertificateCredentials": "api.credentials",
+    "Context": "api.credentials",
+    "KsefClient": "api.client",
     "KsefError": "errors",
-    "TokenCredentials": "credentials",
-    "ksef_source": "source",
+    "TokenCredentials": "api.credentials",
+    "ksef_source": "loading.source",
 }
 
 

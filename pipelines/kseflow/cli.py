@@ -4,12 +4,14 @@ import os
 
 import typer
 
+from kseflow.commands.build import build
 from kseflow.commands.check import check
+from kseflow.commands.demo import demo
 from kseflow.commands.doctor import doctor
-from kseflow.commands.emulation import demo, emulate
+from kseflow.commands.emulate import emulate
 from kseflow.commands.load import load
-from kseflow.commands.marts import build, status
 from kseflow.commands.report import report
+from kseflow.commands.status import status
 from kseflow.commands.upo import upo
 
 app = typer.Typer(

@@ -9,23 +9,23 @@ from rich.console import Console
 from rich.markup import escape
 
 from ksef_emulator import Emulator, ExportSettings, Oddities, VirtualClock, World, serve
-from kseflow.build import build
+from kseflow.api.credentials import Context, TokenCredentials
 from kseflow.clock import TimeBox
-from kseflow.credentials import Context, TokenCredentials
 from kseflow.errors import ConfigurationError
-from kseflow.html_report import write_report
-from kseflow.load import LoadSummary, load, working_folder
+from kseflow.loading.run import LoadSummary, load, working_folder
+from kseflow.loading.source import make_clients
+from kseflow.loading.warehouse import Warehouse, load_file
+from kseflow.marts.build import build
 from kseflow.options import Options
-from kseflow.report import (
+from kseflow.pages.html import write_report
+from kseflow.terminal import (
     moment_text,
     print_status,
     report_console,
     requests_text,
     table,
 )
-from kseflow.source import make_clients
-from kseflow.status import TaxpayerStatus, status
-from kseflow.warehouse import Warehouse, load_file
+from kseflow.watch.status import TaxpayerStatus, status
 
 START = datetime(2026, 11, 17, 8, 0, tzinfo=UTC)  # a Tuesday, 9:00 in Warsaw
 HISTORY = timedelta(days=13)  # each taxpayer sent more than a package of 10,000 holds

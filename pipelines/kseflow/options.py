@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from kseflow.constants import EXPORTS_PER_HOUR
 from kseflow.errors import ConfigurationError
-from kseflow.settings import EXPORTS_PER_HOUR
 
 SUBJECT_TYPES = ("Subject1", "Subject2", "Subject3", "SubjectAuthorized")
 

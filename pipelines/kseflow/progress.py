@@ -13,10 +13,10 @@ from rich.logging import RichHandler
 from rich.spinner import Spinner
 from rich.table import Column, Table
 
-from kseflow.extraction import Extraction
-from kseflow.lane import Lane
-from kseflow.report import counted
-from kseflow.settings import WARSAW
+from kseflow.constants import WARSAW
+from kseflow.loading.extraction import Extraction
+from kseflow.loading.lane import Lane
+from kseflow.terminal import counted
 
 LANES_SHOWN = 12
 NOTICEABLE_S = 2.0

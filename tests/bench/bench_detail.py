@@ -15,19 +15,19 @@ import httpx
 import pyarrow.compute as pc
 
 from ksef_emulator import Backlog, Emulator, VirtualClock, World
+from kseflow.api.credentials import Context, TokenCredentials
 from kseflow.clock import TimeBox
-from kseflow.credentials import Context, TokenCredentials
-from kseflow.extraction import Extraction
+from kseflow.loading.extraction import Extraction
+from kseflow.loading.source import make_clients
+from kseflow.loading.warehouse import Warehouse
 from kseflow.options import Options
-from kseflow.source import make_clients
-from kseflow.tables import (
+from kseflow.raw.tables import (
     FAILED_INVOICES,
     SESSION_INVOICES,
     SESSIONS,
     TABLES,
     UPO_DOCUMENTS,
 )
-from kseflow.warehouse import Warehouse
 
 START = datetime(2026, 11, 17, 6, 0, tzinfo=UTC)
 DAYS = 30

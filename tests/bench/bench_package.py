@@ -23,11 +23,11 @@ from types import SimpleNamespace
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from kseflow.client import http_transport
+from kseflow.api.client import http_transport
+from kseflow.api.downloads import Storage, sha256_base64
 from kseflow.clock import SystemClock, TimeBox
-from kseflow.export_windows import Window
-from kseflow.exports import Export, contents
-from kseflow.storage import Storage, sha256_base64
+from kseflow.loading.exports.package import Export, contents
+from kseflow.loading.exports.windows import Window
 
 INVOICE_BYTES = 200_000
 PART_BYTES = 50_000_000

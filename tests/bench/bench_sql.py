@@ -24,12 +24,12 @@ with duckdb.connect({load!r}, read_only=True) as connection:
 """
 BUILD = """
 from pathlib import Path
-from kseflow.build import build
+from kseflow.marts.build import build
 build(Path({load!r}))
 """
 PUBLISH = """
 from pathlib import Path
-from kseflow.publish import publish
+from kseflow.marts.publish import publish
 publish(Path({load!r}), Path({analysts!r}))
 """
 MEASURED = """

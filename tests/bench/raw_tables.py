@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from kseflow.tables import TABLES
+from kseflow.raw.tables import TABLES
 
 REFERENCE = (
     "strftime({time}, '%Y%m%d') || '-{kind}-' || upper(substr({noise}, 1, 10)) || '-' "

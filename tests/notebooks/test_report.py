@@ -14,7 +14,7 @@ import pytest
 from browser import Browser
 
 from kseflow.errors import ConfigurationError, WarehouseError
-from kseflow.html_report import write_report
+from kseflow.pages.html import write_report
 from kseflow.trends import anomalies, read_inputs
 
 Changed = Callable[..., Path]

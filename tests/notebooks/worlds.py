@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ksef_emulator import Emulator, VirtualClock, World, serve
-from kseflow.build import build
+from kseflow.api.credentials import Context, TokenCredentials
 from kseflow.clock import TimeBox
-from kseflow.credentials import Context, TokenCredentials
-from kseflow.load import load
+from kseflow.loading.run import load
+from kseflow.loading.source import make_clients
+from kseflow.marts.build import build
 from kseflow.options import Options
-from kseflow.source import make_clients
 
 NOW = datetime(2026, 11, 17, 8, 0, tzinfo=UTC)  # a Tuesday, 9:00 in Warsaw
 

@@ -9,7 +9,7 @@ import pytest
 from loaded import NOW, loading, make_world
 
 from ksef_emulator import VirtualClock, World
-from kseflow.build import BuildSummary, build
+from kseflow.marts.build import BuildSummary, build
 
 
 class Built(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from kseflow.tables import TABLES
+from kseflow.raw.tables import TABLES
 
 NOW = datetime(2026, 11, 15, 12, tzinfo=UTC)
 BEGIN = datetime(2026, 10, 20, tzinfo=UTC)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ksef_emulator import Emulator, ExportSettings, VirtualClock, World, serve
 from ksef_emulator.app import Quirks
+from kseflow.api.credentials import Context, TokenCredentials
 from kseflow.clock import TimeBox
-from kseflow.credentials import Context, TokenCredentials
-from kseflow.load import load
+from kseflow.loading.run import load
+from kseflow.loading.source import make_clients
 from kseflow.options import Options
-from kseflow.source import make_clients
 
 NOW = datetime(2026, 11, 17, 13, 0, tzinfo=UTC)  # a Tuesday, 14:00 in Warsaw
 

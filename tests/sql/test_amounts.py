@@ -16,7 +16,7 @@ from loaded import NOW, loading, make_world
 
 from ksef_emulator import VirtualClock, World
 from ksef_emulator.repository import SubjectType
-from kseflow.build import build
+from kseflow.marts.build import build
 
 WARSAW = ZoneInfo("Europe/Warsaw")
 ROLES = {

@@ -17,10 +17,10 @@ from loaded import NOW, loading, make_world
 from ksef_emulator import VirtualClock
 from ksef_emulator.exports import DESCRIPTIONS as EXPORT_DESCRIPTIONS
 from ksef_emulator.texts import INVOICE_DESCRIPTIONS, SESSION_DESCRIPTIONS
-from kseflow.build import BuildFailed, build
 from kseflow.errors import WarehouseError
-from kseflow.publish import project_folder
-from kseflow.tables import TABLES
+from kseflow.marts.build import BuildFailed, build
+from kseflow.marts.publish import project_folder
+from kseflow.raw.tables import TABLES
 
 if TYPE_CHECKING:
     from conftest import Built

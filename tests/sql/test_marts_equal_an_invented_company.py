@@ -28,7 +28,7 @@ from invented import (
     write_raw_tables,
 )
 
-from kseflow.build import build
+from kseflow.marts.build import build
 
 WARSAW = ZoneInfo("Europe/Warsaw")
 WITH_RECEIPT = ("stale", "receipt", "ahead", "both")

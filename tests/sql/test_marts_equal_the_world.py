@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from loaded import NOW, loading, make_world
 
 from ksef_emulator import VirtualClock, World
-from kseflow.build import build
+from kseflow.marts.build import build
 
 WARSAW = ZoneInfo("Europe/Warsaw")
 OUTCOMES = {200: "accepted", 440: "duplicate", 500: "system_error", 550: "system_error"}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from kseflow.build import BuildFailed, build
-from kseflow.check import check, configured_thresholds
+from kseflow.marts.build import BuildFailed, build
+from kseflow.watch.check import check, configured_thresholds
 
 if TYPE_CHECKING:
     from conftest import Built

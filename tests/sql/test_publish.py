@@ -12,9 +12,9 @@ import pytest
 from loaded import NOW, loading, make_world
 
 from ksef_emulator import VirtualClock
-from kseflow.build import build
 from kseflow.errors import WarehouseError
-from kseflow.publish import last_published, publish
+from kseflow.marts.build import build
+from kseflow.marts.publish import last_published, publish
 
 if TYPE_CHECKING:
     from conftest import Built

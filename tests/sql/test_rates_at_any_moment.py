@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ksef_emulator import VirtualClock
-from kseflow.build import build
+from kseflow.marts.build import build
 
 OPEN = (100, 150, 170)
 KINDS = ("rejected", "duplicate", "system_error", "cancelled", "session_failed")

@@ -14,7 +14,7 @@ from kseflow.commands.shared import Database, Json, Verbose
 from kseflow.errors import ConfigurationError, KsefError
 
 if TYPE_CHECKING:
-    from kseflow.check import Verdict
+    from kseflow.watch.check import Verdict
 
 
 class UnknownUsage(typer.BadParameter):
@@ -51,9 +51,9 @@ def check(
 
     Example: kseflow check --critical failure_rate=0.1 --warning load_age_hours=6
     """
-    from kseflow.check import State, configured_thresholds
-    from kseflow.check import check as run_check
-    from kseflow.webhook import configured_webhook, text_of
+    from kseflow.watch.check import State, configured_thresholds
+    from kseflow.watch.check import check as run_check
+    from kseflow.watch.webhook import configured_webhook, text_of
 
     try:
         thresholds = configured_thresholds(warning or (), critical or ())
@@ -78,7 +78,7 @@ def check(
 
 def _post(url: str | None, text: str) -> None:
     """Post where a webhook is configured; a failure changes neither findings nor exit code."""
-    from kseflow.webhook import WebhookFailed, post
+    from kseflow.watch.webhook import WebhookFailed, post
 
     if url is None:
         return
@@ -90,7 +90,7 @@ def _post(url: str | None, text: str) -> None:
 
 def _print(verdict: "Verdict", *, as_json: bool) -> None:
     """Print the line of a monitoring plugin, a line for each problem, and a line for each check."""
-    from kseflow.report import moment_text, report_console
+    from kseflow.terminal import moment_text, report_console
 
     if as_json:
         told: dict[str, Any] = {
@@ -112,7 +112,7 @@ def _print(verdict: "Verdict", *, as_json: bool) -> None:
 
 def _table(verdict: "Verdict") -> Any:
     """Show each check once, with the taxpayer that is worst off."""
-    from kseflow.report import table
+    from kseflow.terminal import table
 
     made = table("Worst of each check", "check", "state", "value", "warning", "critical", "of")
     by_name: dict[str, list[Any]] = {}

@@ -34,8 +34,8 @@ def doctor(
     Asks KSeF for its public keys, and for each taxpayer's login and limits.
     Ends with 1 if there is an error.
     """
-    from kseflow.doctor import Health, examine
-    from kseflow.report import report_console
+    from kseflow.terminal import report_console
+    from kseflow.watch.doctor.examine import Health, examine
 
     styles = {Health.OK: "green", Health.WARNING: "yellow", Health.ERROR: "bold red"}
     console = report_console()

@@ -110,17 +110,17 @@ def load(
 
     Example: kseflow load --environment production --build
     """
-    from kseflow.build import build as run_build
-    from kseflow.config import (
+    from kseflow.loading.run import load as run_load
+    from kseflow.loading.source import make_clients
+    from kseflow.loading.warehouse import load_file
+    from kseflow.logins import (
         configured_credentials,
         configured_environment,
         configured_options,
     )
-    from kseflow.load import load as run_load
+    from kseflow.marts.build import build as run_build
     from kseflow.progress import narrated
-    from kseflow.report import print_load
-    from kseflow.source import make_clients
-    from kseflow.warehouse import load_file
+    from kseflow.terminal import print_load
 
     listed_since, exported_from = moment(since), moment(exports_from)
     with told_in_plain_english(verbose) as console:

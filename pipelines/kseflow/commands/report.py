@@ -34,7 +34,7 @@ def report(
 
     Example: kseflow report --from 2026-11-01 --out november.html
     """
-    from kseflow.html_report import write_report
+    from kseflow.pages.html import write_report
     from kseflow.progress import narrated
 
     with (

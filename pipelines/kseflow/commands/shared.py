@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from kseflow.constants import WARSAW
 from kseflow.errors import KsefError
-from kseflow.settings import WARSAW
 
 
 class Exit(IntEnum):

@@ -29,9 +29,9 @@ def upo(
 
     Example: kseflow upo --session 20261117-SO-2F14610000-242991F8C9-B4 --out receipts
     """
-    from kseflow.config import configured_credentials, configured_environment
-    from kseflow.source import make_clients
-    from kseflow.upo import save_upo
+    from kseflow.loading.source import make_clients
+    from kseflow.loading.upo import save_upo
+    from kseflow.logins import configured_credentials, configured_environment
 
     if invoice and ksef_number:
         raise typer.BadParameter("give --invoice or --ksef-number, not both")

@@ -151,7 +151,9 @@ def _opened(database: Path) -> tuple[duckdb.DuckDBPyConnection, list[str]]:
     except duckdb.CatalogException:
         raise WarehouseError(f"{database} has no marts, or old ones; run kseflow build") from None
     except duckdb.Error as error:
-        from kseflow.warehouse import is_locked  # brings dlt, which a notebook can do without
+        from kseflow.loading.warehouse import (
+            is_locked,  # brings dlt, which a notebook can do without
+        )
 
         if is_locked(error):
             raise WarehouseError(

@@ -1,0 +1,1 @@
+"""KSeF over HTTP; knows no table."""

@@ -1,0 +1,109 @@
+"""KSeF's storage: parts of packages and receipts behind signed links.
+
+A signed link is a credential by itself: it goes out without the bearer token, only to hosts of
+KSeF's, and into no log and no error.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+import httpx
+
+from kseflow.api.limits import Spending
+from kseflow.clock import TimeBox
+from kseflow.constants import FIRST_BACKOFF_S, STORAGE_DOMAIN, TIMEOUT_S, TRIES
+from kseflow.errors import ContractViolation, CorruptDownload, Unavailable
+
+CHUNK_BYTES = 1 << 20
+
+
+class Storage:
+    """Download what signed links of one API lead to; outside KSeF's rate limits."""
+
+    def __init__(
+        self,
+        base_url: str,
+        transport: httpx.BaseTransport,
+        box: TimeBox,
+        spending: dict[str, Spending],
+    ) -> None:
+        self._api = urlsplit(base_url)
+        self._transport = transport
+        self._box = box
+        self._spending = spending
+
+    def download(self, url: str, into: BinaryIO, *, what: str, max_bytes: int) -> str:
+        """Write what `url` leads to into `into` and return its SHA-256 (Base64).
+
+        `what` names it in errors. Faults that pass are tried again from the start. Raises
+        `CorruptDownload` when it is longer than `max_bytes` or differs from the hash in its
+        header, `Unavailable` when the link has expired or storage does not answer,
+        `ContractViolation` when the link leads to a foreign host.
+        """
+        self._check(url, what)
+        begin = into.tell()
+        for attempt in range(1, TRIES + 1):
+            self._box.check()
+            try:
+                return self._streamed(url, into, what, max_bytes)
+            except (Unavailable, httpx.TransportError) as error:
+                # httpx names no URL in its errors; the storage's own texts might.
+                trouble = str(error) if isinstance(error, Unavailable) else type(error).__name__
+            into.seek(begin)
+            into.truncate()
+            if attempt < TRIES:
+                self._box.sleep(FIRST_BACKOFF_S * 2 ** (attempt - 1))
+        raise Unavailable(f"{what}: {trouble}, after {TRIES} tries")
+
+    def _streamed(self, url: str, into: BinaryIO, what: str, max_bytes: int) -> str:
+        # Not through httpx.Client, which logs every URL at level INFO.
+        timeout = httpx.Timeout(TIMEOUT_S).as_dict()
+        request = httpx.Request("GET", url, extensions={"timeout": timeout})
+        spent = self._spending.setdefault("storage", Spending())
+        spent.request_count += 1
+        response = self._transport.handle_request(request)
+        try:
+            if response.status_code >= 500:
+                raise Unavailable(f"storage answers HTTP {response.status_code}")
+            if response.status_code != 200:
+                raise CorruptDownload(
+                    f"{what}: storage answers HTTP {response.status_code}; has the link expired?"
+                )
+            digest, byte_count = hashlib.sha256(), 0
+            for chunk in response.iter_raw(CHUNK_BYTES):
+                byte_count += len(chunk)
+                if byte_count > max_bytes:
+                    raise CorruptDownload(f"{what}: more than the {max_bytes:,} bytes allowed")
+                digest.update(chunk)
+                into.write(chunk)
+        finally:
+            response.close()
+            spent.received_bytes += response.num_bytes_downloaded
+        found = base64.b64encode(digest.digest()).decode()
+        if response.headers.get("x-ms-meta-hash", found) != found:
+            raise CorruptDownload(f"{what}: it does not have the hash that storage gave it")
+        return found
+
+    def _check(self, url: str, what: str) -> None:
+        link = urlsplit(url)
+        host = link.hostname or ""
+        is_expected = host == self._api.hostname or f".{host}".endswith(f".{STORAGE_DOMAIN}")
+        if link.scheme != self._api.scheme or not is_expected:
+            raise ContractViolation(
+                f"{what}: KSeF links to {link.scheme}://{host}, which is no host of KSeF's; "
+                "nothing was downloaded"
+            )
+
+
+def sha256_base64(content: bytes) -> str:
+    """Return a SHA-256 as KSeF writes it."""
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
+def chunks(file: BinaryIO) -> Iterator[bytes]:
+    """Yield a file's bytes, a megabyte at a time."""
+    while chunk := file.read(CHUNK_BYTES):
+        yield chunk

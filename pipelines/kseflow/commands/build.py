@@ -1,0 +1,51 @@
+"""kseflow build"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kseflow.commands.shared import (
+    Database,
+    Exit,
+    Json,
+    LogJson,
+    Quiet,
+    Verbose,
+    Wait,
+    told_in_plain_english,
+)
+
+
+def build(
+    database: Database = Path("ksef.duckdb"),
+    publish: Annotated[
+        bool,
+        typer.Option(help="Put staging and marts into the analysts' file when all tests passed."),
+    ] = True,
+    wait: Wait = 60,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    log_json: LogJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Build the marts from what was loaded, test them, and publish them for analysts.
+
+    A failed test ends with exit code 1, its name and sample rows; the published file stays. If
+    it is of one taxpayer's rows, the others are published without it: exit code 3.
+
+    Example: kseflow build --database /srv/ksef/ksef.duckdb
+    """
+    from kseflow.loading.warehouse import load_file
+    from kseflow.marts.build import build as run_build
+    from kseflow.progress import narrated
+    from kseflow.terminal import print_build
+
+    with (
+        told_in_plain_english(verbose) as console,
+        narrated(console, what="building the marts", quiet=quiet, as_json=log_json),
+    ):
+        summary = run_build(load_file(database), database if publish else None, lock_wait_s=wait)
+    print_build(summary, as_json=as_json)
+    if summary.left_out:
+        raise typer.Exit(Exit.PARTIAL)

@@ -1,0 +1,72 @@
+"""kseflow emulate"""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kseflow.commands.shared import moment, told_in_plain_english
+from kseflow.errors import ConfigurationError
+
+
+class Limits(StrEnum):
+    PRODUCTION = "production"
+    OFF = "off"
+
+
+def emulate(
+    port: Annotated[int, typer.Option(help="Loopback port; 0 takes a free one.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed is another world.")] = 7,
+    taxpayers: Annotated[int, typer.Option(help="How many taxpayers.", min=1)] = 2,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="The emulator's time at the start; now.")
+    ] = None,
+    speed: Annotated[
+        float, typer.Option(help="Emulated seconds a second; 0 freezes the clock.", min=0)
+    ] = 1.0,
+    limits: Annotated[Limits, typer.Option(help="Rate limits to enforce.")] = Limits.PRODUCTION,
+    configure: Annotated[
+        bool,
+        typer.Option(help="Write .dlt/config.toml and secrets.toml here, to load from it."),
+    ] = False,
+) -> None:
+    """Serve an emulated KSeF API on loopback until stopped.
+
+    Example: kseflow emulate --port 8080 --limits off --configure
+
+    The first line printed is JSON: base URL, time, and each taxpayer's NIP, KSeF token and
+    certificate files, so that any KSeF client can be pointed at it.
+    """
+    from ksef_emulator.command import emulate as serve_emulator
+
+    with told_in_plain_english(False):
+        serve_emulator(
+            port=port,
+            seed=seed,
+            taxpayers=taxpayers,
+            at=moment(at),
+            speed=speed,
+            limits=limits.value,
+            before=_write_configuration if configure else None,
+        )
+
+
+def _write_configuration(introduction: dict[str, Any]) -> None:
+    """Write dlt's files for all taxpayers of an emulator. Raises `ConfigurationError`."""
+    folder = Path(".dlt")
+    config, secrets = folder / "config.toml", folder / "secrets.toml"
+    if config.exists() or secrets.exists():
+        raise ConfigurationError(f"{folder} holds a configuration already; it was left as it is")
+    folder.mkdir(exist_ok=True)
+    logins = {f"emulated{n}": who for n, who in enumerate(introduction["taxpayers"], start=1)}
+    sections = [f'[sources.ksef.{name}]\nnip = "{who["nip"]}"\n' for name, who in logins.items()]
+    tokens = [f'[sources.ksef.{name}]\ntoken = "{who["token"]}"\n' for name, who in logins.items()]
+    source = (
+        f'[sources.ksef]\nenvironment = "{introduction["base_url"]}"\n'
+        f"taxpayers = {json.dumps(list(logins))}\n"
+    )
+    config.write_text("\n".join([source, *sections]))
+    secrets.touch(mode=0o600)
+    secrets.write_text("\n".join(tokens))

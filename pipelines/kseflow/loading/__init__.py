@@ -1,0 +1,1 @@
+"""One load: what KSeF has and the warehouse lacks, into the raw tables."""

@@ -1,0 +1,1 @@
+"""Export packages: windows that touch, asked for, verified and unpacked."""

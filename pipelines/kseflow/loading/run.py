@@ -1,0 +1,205 @@
+"""One scheduled load into a DuckDB file: extract and commit piece by piece, then sum up."""
+
+import errno
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import dlt
+import duckdb
+from dlt import Pipeline
+from dlt.common.pipeline import LoadInfo
+from dlt.extract import DltSource
+from filelock import FileLock, Timeout
+
+from kseflow.api.client import KsefClient, is_loopback
+from kseflow.clock import SystemClock, TimeBox
+from kseflow.constants import LOCK_WAIT_S
+from kseflow.errors import ConfigurationError, WarehouseError
+from kseflow.loading.extraction import Extraction
+from kseflow.loading.source import resources
+from kseflow.loading.warehouse import DATASET, Warehouse, is_locked
+from kseflow.options import DEFAULTS, Options
+from kseflow.raw.tables import TABLES
+
+log = logging.getLogger(__name__)
+
+PIPELINE = "ksef"
+
+
+@dataclass(frozen=True)
+class LoadSummary:
+    """What one run did; times are UTC."""
+
+    run_id: str
+    database: Path
+    started_at: datetime
+    ended_at: datetime
+    parts: list[dict[str, Any]]
+    request_counts: dict[str, int]
+    waited_s: float
+    failed_taxpayers: list[str]
+    is_stopped: bool
+
+
+def load(
+    clients: Sequence[KsefClient],
+    database: Path,
+    box: TimeBox,
+    options: Options = DEFAULTS,
+    *,
+    only: Sequence[str] = (),
+    lock_wait_s: float = LOCK_WAIT_S,
+    watch: Callable[[Extraction], None] | None = None,
+) -> LoadSummary:
+    """Load what changed and what lacks for every client's taxpayer into `database`.
+
+    Commits as it goes; a taxpayer that fails is reported in the summary and in `sync_log`.
+    `watch` is given the extraction at its beginning, to show its progress.
+    Raises `WarehouseError` when the database cannot be used.
+    """
+    unknown = set(only) - {table.name for table in TABLES}
+    if unknown:
+        raise ConfigurationError(f"--only {min(unknown)}: there is no such table")
+    with locked(database, lock_wait_s):
+        pipeline = pipeline_of(database)
+        finish_pending(pipeline)
+        check_environment(pipeline, clients)
+        extraction = Extraction(clients, box, options)
+        if watch is not None:
+            watch(extraction)
+        while not extraction.is_done:
+            _run(pipeline, _source(extraction, only))
+        return _summary(extraction, database, box)
+
+
+@dlt.source(name="ksef", section="ksef", max_table_nesting=0)
+def _source(extraction: Extraction, only: Sequence[str]) -> Any:
+    return resources(extraction, only=only, until_commit=True)
+
+
+def pipeline_of(database: Path) -> Pipeline:
+    """Return the dlt pipeline that writes `database`; its working files lie beside it."""
+    return dlt.pipeline(
+        PIPELINE,
+        destination=dlt.destinations.duckdb(str(database)),
+        dataset_name=DATASET,
+        pipelines_dir=str(working_folder(database)),
+    )
+
+
+def working_folder(database: Path) -> Path:
+    """Return where dlt keeps what it has extracted and not yet loaded."""
+    return database.parent / f".{database.stem}-dlt"
+
+
+def finish_pending(pipeline: Pipeline) -> None:
+    """Load what an interrupted run had extracted: dlt would ignore new data before that."""
+    if pipeline.has_pending_data:
+        log.info("finishing the load that was interrupted")
+        _run(pipeline, None)
+
+
+def check_environment(pipeline: Pipeline, clients: Sequence[KsefClient]) -> None:
+    """Refuse to mix two environments in one database; their cursors would hide sessions."""
+    known = Warehouse.of_pipeline(pipeline).environments()
+    known = {url for url in known if not is_loopback(url)}  # emulators change their port
+    for client in clients:
+        if known and client.base_url not in known and not is_loopback(client.base_url):
+            raise WarehouseError(
+                f"this database holds data of {min(known)}, not of {client.base_url}; "
+                "use another --database for each environment"
+            )
+
+
+@contextmanager
+def locked(database: Path, wait_s: float) -> Iterator[None]:
+    """Hold the database for this load alone, waiting up to `wait_s` seconds for others.
+
+    Raises `WarehouseError` when another load or program keeps it, or it cannot be written.
+    """
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(database.with_name(f".{database.name}.lock"), timeout=wait_s)
+        started = monotonic()
+        with lock:
+            _await_writable(database, max(wait_s - (monotonic() - started), 0))
+            yield
+    except Timeout:
+        raise WarehouseError(
+            f"another load is writing {database} (waited {wait_s:.0f} s); "
+            "let it end, or give this one more time with --wait"
+        ) from None
+    except OSError as error:
+        raise warehouse_error(error, database) from error
+
+
+def _await_writable(database: Path, wait_s: float) -> None:
+    """Open the database once for writing, trying again while another program holds it."""
+    deadline = monotonic() + wait_s
+    while True:
+        try:
+            duckdb.connect(str(database)).close()
+            return
+        except duckdb.Error as error:
+            if not is_locked(error) or monotonic() >= deadline:
+                raise warehouse_error(error, database) from error
+            SystemClock().sleep(0.5)
+
+
+def _run(pipeline: Pipeline, source: DltSource | None) -> LoadInfo | None:
+    """Run dlt and tell its troubles in plain English; what it had extracted stays pending."""
+    try:
+        return pipeline.run(source)
+    except Exception as error:
+        database = Path(str(pipeline.destination.config_params.get("credentials", "the database")))
+        raise warehouse_error(error, database) from error
+
+
+def warehouse_error(error: BaseException, database: Path) -> WarehouseError:
+    """Name what stands between the load and its database, and what to do."""
+    causes = list(_causes(error))
+    text = " ".join(str(cause) for cause in causes).lower()
+    codes = {cause.errno for cause in causes if isinstance(cause, OSError)}
+    if errno.ENOSPC in codes or "no space left" in text or "could not write" in text:
+        problem = "the disk is full; make room and load again, nothing is lost"
+    elif any(is_locked(cause) for cause in causes):
+        problem = "another program has it open; close it, or wait longer with --wait"
+    elif codes & {errno.EACCES, errno.EROFS, errno.EPERM} or "read-only" in text:
+        problem = "it cannot be written; check the file's and the folder's permissions"
+    else:
+        problem = str(causes[-1])
+    return WarehouseError(f"{database}: {problem}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _summary(extraction: Extraction, database: Path, box: TimeBox) -> LoadSummary:
+    requests: dict[str, int] = {}
+    waited_s = 0.0
+    for client in extraction.clients:
+        for group, spending in client.spending.items():
+            requests[group] = requests.get(group, 0) + spending.request_count
+            waited_s += spending.waited_s
+    parts = [{"taxpayer": str(lane.client.context), **vars(lane.part)} for lane in extraction.lanes]
+    failed = [str(part["taxpayer"]) for part in parts if part["outcome"] == "failed"]
+    return LoadSummary(
+        run_id=extraction.run_id,
+        database=database,
+        started_at=box.started_at,
+        ended_at=box.now(),
+        parts=parts,
+        request_counts=requests,
+        waited_s=waited_s,
+        failed_taxpayers=list(dict.fromkeys(failed)),
+        is_stopped=box.is_stopped,
+    )

@@ -1,0 +1,125 @@
+"""The dlt source: sessions, their invoices and receipts, export packages, and what the run did.
+
+All resources share one walk through the API (`Extraction`): one answer of /invoices serves
+several tables, and what is read depends on what was listed and on what the warehouse lacks.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import dlt
+import httpx
+import pyarrow as pa
+from dlt.extract import DltResource
+
+from kseflow.api.client import KsefClient, http_transport
+from kseflow.api.credentials import Credentials
+from kseflow.api.limits import SlidingWindows
+from kseflow.clock import Clock, SystemClock, TimeBox
+from kseflow.constants import EXPORTS_PER_HOUR, MAX_TIME_S, PATIENCE_S
+from kseflow.loading.extraction import Extraction
+from kseflow.loading.lane import Rows
+from kseflow.loading.warehouse import Warehouse
+from kseflow.logins import configured_credentials
+from kseflow.options import SUBJECT_TYPES, Options
+from kseflow.raw.arrow import Table
+from kseflow.raw.tables import TABLES
+
+
+@dlt.source(name="ksef", section="ksef", max_table_nesting=0)
+def ksef_source(
+    environment: str = dlt.config.value,
+    *,
+    credentials: Sequence[Credentials] | None = None,
+    since: datetime | None = None,
+    in_progress: str = "failed",
+    detail: str = "auto",
+    exports_per_hour: int = EXPORTS_PER_HOUR,
+    exports_from: datetime | None = None,
+    subject_types: Sequence[str] = SUBJECT_TYPES,
+    xml_folder: str | None = None,
+    compression: str = "Zip",
+    max_time_s: float | None = MAX_TIME_S,
+) -> Sequence[DltResource]:
+    """Load sessions changed since the last run, and the invoices that the destination lacks.
+
+    `environment` is `production`, `demo`, `test` or a base URL; `credentials` default to the
+    configured taxpayers. `max_time_s` ends waits for KSeF's limits; what is left comes with the
+    next run. The others are those of `Options`. Resources: `sessions`, `session_invoices`,
+    `failed_invoices`, `invoice_reads`, `upo_documents`, `upo_reads`, `export_packages`,
+    `invoice_metadata`, `api_requests`, `sync_log`.
+    Source: GET /sessions and the endpoints below it, POST /invoices/exports
+    """
+    box = TimeBox(SystemClock(), max_time_s)
+    clients = make_clients(environment, credentials or configured_credentials(), box)
+    options = Options(
+        since=since,
+        in_progress=in_progress,
+        detail=detail,
+        exports_per_hour=exports_per_hour,
+        exports_from=exports_from,
+        subject_types=tuple(subject_types),
+        xml_folder=Path(xml_folder) if xml_folder else None,
+        compression=compression,
+    )
+    extraction = Extraction(clients, box, options)
+    return resources(extraction, until_commit=False)
+
+
+def make_clients(
+    environment: str,
+    credentials: Sequence[Credentials],
+    clock: Clock,
+    transport: httpx.BaseTransport | None = None,
+) -> list[KsefClient]:
+    """Return a client for each taxpayer; they share one connection pool and one address."""
+    transport = transport or http_transport(environment)
+    anonymous: list[float] = []
+    return [
+        KsefClient(
+            environment,
+            login,
+            clock=clock,
+            transport=transport,
+            windows=SlidingWindows(clock.now, anonymous),
+            patience_s=PATIENCE_S,
+        )
+        for login in credentials
+    ]
+
+
+def resources(
+    extraction: Extraction, *, until_commit: bool, only: Collection[str] = ()
+) -> Sequence[DltResource]:
+    """Return the resources of one extraction; `until_commit` ends them at the next commit.
+
+    Rows come for the tables in `only`, or for those that are selected; the logs always come.
+    """
+
+    @dlt.resource(selected=False, name="answers")
+    def answers() -> Iterator[Rows]:
+        yield from extraction.rows(
+            Warehouse.of_pipeline(dlt.current.pipeline()),
+            dlt.current.resource_state,
+            frozenset(only or dlt.current.source().resources.selected),
+            until_commit=until_commit,
+        )
+
+    return [answers | _rows_of(table) for table in TABLES]
+
+
+def _rows_of(table: Table) -> Any:
+    @dlt.transformer(  # type: ignore[call-overload, untyped-decorator]
+        name=table.name,
+        primary_key=table.key,
+        columns=table.hints,
+        write_disposition={"disposition": "merge", "strategy": "delete-insert"},
+    )
+    def rows(answer: Rows) -> Iterator[pa.Table]:
+        if answer[0] is table:
+            yield answer[1]
+
+    rows.apply_hints(additional_table_hints={"description": table.description})
+    return rows

@@ -1,0 +1,125 @@
+"""Official receipts (UPO): from KSeF's XML to one row per accepted invoice."""
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+from lxml import etree
+
+from kseflow.api.client import KsefClient
+from kseflow.constants import UPO_BYTES
+from kseflow.errors import ContractViolation, CorruptDownload, Unavailable
+from kseflow.raw.tables import UPO_DOCUMENTS, taxpayer_stamps
+
+NAMESPACE = re.compile(r"http://upo\.schematy\.mf\.gov\.pl/KSeF/v4-\d+")
+
+
+@dataclass(frozen=True)
+class UpoPage:
+    """A page of a session's receipt: the XML, and KSeF's time (UTC) at receipt."""
+
+    reference_number: str
+    content: bytes
+    received_at: datetime
+
+
+def session_upo_pages(client: KsefClient, session_reference: str) -> Iterator[UpoPage]:
+    """Yield the pages of a session's receipt; none while KSeF has not made it.
+
+    One request for all: the pages come by links that are outside KSeF's limits.
+    Source: GET /sessions/{ref}, field upo.pages
+    """
+    pages = (client.session(session_reference).get("upo") or {}).get("pages") or []
+    for page in pages:
+        try:
+            reference, url = page["referenceNumber"], page["downloadUrl"]
+        except (KeyError, TypeError):
+            raise ContractViolation(
+                f"session {session_reference}: a page of its UPO lacks its number or link"
+            ) from None
+        content = io.BytesIO()
+        client.storage.download(url, content, what=f"UPO {reference}", max_bytes=UPO_BYTES)
+        yield UpoPage(reference, content.getvalue(), client.now())
+
+
+def upo_documents(page: UpoPage, client: KsefClient, session_reference: str) -> pa.Table:
+    """Read a page into rows of `upo_documents`.
+
+    Raises `CorruptDownload` when it is not a receipt of that session, or is XML of a kind that
+    no receipt is (with a document type, entities or another namespace).
+    """
+    root = _root(page)
+    namespace = etree.QName(root).namespace
+    session = root.findtext(f"{{{namespace}}}NumerReferencyjnySesji", "").strip()
+    if session != session_reference:
+        raise CorruptDownload(
+            f"UPO {page.reference_number}: it is of session {session!r}, not {session_reference}"
+        )
+    form_code = root.findtext(f"{{{namespace}}}KodFormularza")
+    items = [
+        {etree.QName(field).localname: (field.text or "").strip() for field in document}
+        | {"NumerReferencyjnySesji": session, "KodFormularza": form_code}
+        for document in root.iter(f"{{{namespace}}}Dokument")
+    ]
+    context = client.context
+    stamps = taxpayer_stamps(context.type, context.id, page.received_at)
+    return UPO_DOCUMENTS.arrow_from_api(items, upo_reference_number=page.reference_number, **stamps)
+
+
+def save_upo(
+    client: KsefClient,
+    folder: Path,
+    session_reference: str,
+    *,
+    invoice: str | None = None,
+    ksef_number: str | None = None,
+) -> list[Path]:
+    """Save a session's receipt (one file a page), or that of one of its invoices, as KSeF sent it.
+
+    The invoice is told by its reference number or its KSeF number. Raises `CorruptDownload` when
+    it does not have the hash that came with it or is no receipt; then nothing is written.
+    """
+    if invoice is not None:
+        content = client.invoice_upo(session_reference, invoice)
+        pages = [UpoPage(invoice, content, client.now())]
+    elif ksef_number is not None:
+        content = client.invoice_upo_by_ksef_number(session_reference, ksef_number)
+        pages = [UpoPage(ksef_number, content, client.now())]
+    else:
+        pages = list(session_upo_pages(client, session_reference))
+    if not pages:
+        raise Unavailable(
+            f"session {session_reference} has no receipt (yet): KSeF makes it when the session "
+            "ends with at least one accepted invoice"
+        )
+    for page in pages:
+        upo_documents(page, client, session_reference)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_write(folder / f"UPO-{page.reference_number}.xml", page.content) for page in pages]
+
+
+def _write(path: Path, content: bytes) -> Path:
+    """Write a file whole or not at all."""
+    unfinished = path.with_suffix(".part")
+    unfinished.write_bytes(content)
+    return unfinished.replace(path)
+
+
+def _root(page: UpoPage) -> etree._Element:
+    parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True)
+    try:
+        root = etree.fromstring(page.content, parser)
+    except etree.XMLSyntaxError as error:
+        raise CorruptDownload(
+            f"UPO {page.reference_number}: no well-formed XML ({error})"
+        ) from None
+    if root.getroottree().docinfo.doctype:
+        raise CorruptDownload(f"UPO {page.reference_number}: a receipt has no document type")
+    name = etree.QName(root)
+    if name.localname != "Potwierdzenie" or not NAMESPACE.fullmatch(name.namespace or ""):
+        raise CorruptDownload(f"UPO {page.reference_number}: {root.tag} is no receipt of KSeF's")
+    return root

@@ -1,0 +1,178 @@
+"""What earlier runs left in the destination, read with plain SQL."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from time import monotonic
+from typing import Any, Self
+
+import duckdb
+import orjson
+import pyarrow as pa
+from dlt import Pipeline
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
+from kseflow.api.credentials import Context
+from kseflow.clock import SystemClock
+from kseflow.errors import WarehouseError
+from kseflow.loading.worklist import CONFIRMED, CONFIRMED_SQL, STORED, STORED_SQL, Worklist
+from kseflow.raw.arrow import Table
+from kseflow.raw.tables import (
+    API_REQUESTS,
+    EXPORT_PACKAGES,
+    INVOICE_READS,
+    SESSION_INVOICES,
+    SESSIONS,
+    SYNC_LOG,
+    UPO_DOCUMENTS,
+    UPO_READS,
+)
+
+DATASET = "ksef_raw"
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+def is_locked(error: BaseException) -> bool:
+    """Tell whether DuckDB refused a file because another process has it open.
+
+    The whole phrase counts: a path may have "lock" in it.
+    """
+    return "could not set lock" in str(error).lower()
+
+
+def load_file(database: Path) -> Path:
+    """Return the load's own file beside the analysts' `database`, which it is published to.
+
+    DuckDB gives a file to one process, so analysts and loads have one each.
+    """
+    return database.with_stem(f"{database.stem}-load")
+
+
+@dataclass(frozen=True)
+class AskedExport:
+    """An export asked for: when (UTC), and whether it brought the copy up to the HWM."""
+
+    at: datetime
+    is_caught_up: bool
+
+
+Rows = tuple[list[str], list[tuple[Any, ...]]]  # column names, rows
+
+
+class Warehouse:
+    """The raw tables of one dataset; those that do not exist yet count as empty."""
+
+    def __init__(self, run: Callable[[str], Rows | None], name: Callable[[str], str]) -> None:
+        """Use `run` for queries (None: a table is missing) and `name` to qualify table names."""
+        self._run = run
+        self._name = name
+
+    @classmethod
+    def of_pipeline(cls, pipeline: Pipeline) -> Self:
+        """Read whatever destination the pipeline writes."""
+
+        def run(sql: str) -> Rows | None:
+            try:
+                with pipeline.sql_client() as client, client.execute_query(sql) as cursor:
+                    return [column[0] for column in cursor.description], cursor.fetchall()
+            except DatabaseUndefinedRelation:
+                return None
+
+        with pipeline.sql_client() as client:
+            return cls(run, client.make_qualified_table_name)
+
+    @classmethod
+    def of_file(cls, database: Path, wait_s: float = 10.0) -> Self:
+        """Read a DuckDB file, waiting while a load writes it.
+
+        Raises `WarehouseError` when there is no file or it stays locked.
+        """
+        if not database.exists():
+            raise WarehouseError(f"{database}: no such file; run kseflow load first")
+        deadline = monotonic() + wait_s
+        while True:
+            try:
+                connection = duckdb.connect(str(database), read_only=True)
+                break
+            except duckdb.IOException as error:
+                if not is_locked(error) or monotonic() > deadline:
+                    raise WarehouseError(f"{database} cannot be read: {error}") from None
+                SystemClock().sleep(0.2)
+        connection.execute("set timezone = 'UTC'")
+
+        def run(sql: str) -> Rows | None:
+            try:
+                answer = connection.execute(sql)
+            except duckdb.CatalogException:
+                return None
+            return [column[0] for column in answer.description], answer.fetchall()
+
+        return cls(run, lambda table: f"{DATASET}.{table}")
+
+    def worklist(self) -> Worklist:
+        """Return what the warehouse lacks compared with the counters it holds."""
+        stored_sql = STORED_SQL.format(session_invoices=self._name(SESSION_INVOICES.name))
+        confirmed_sql = CONFIRMED_SQL.format(upo_documents=self._name(UPO_DOCUMENTS.name))
+        return Worklist(
+            self._read(SESSIONS),
+            _fitted(self._run(stored_sql), STORED),
+            self._read(INVOICE_READS),
+            _fitted(self._run(confirmed_sql), CONFIRMED),
+            self._read(UPO_READS),
+        )
+
+    def asked_exports(self, now: datetime) -> dict[tuple[Context, str], list[AskedExport]]:
+        """Return the exports of the last day by taxpayer and subject type."""
+        asked: dict[tuple[Context, str], list[AskedExport]] = {}
+        sql = f"select * from {{}} where requested_at > '{(now - DAY).isoformat()}'"
+        for row in self.rows(sql, EXPORT_PACKAGES):
+            is_caught_up = (
+                row["error"] is None
+                and not row["is_effectively_truncated"]
+                and row["requested_to"] is None
+            )
+            key = Context(row["context_type"], row["context_id"]), row["subject_type"]
+            asked.setdefault(key, []).append(AskedExport(row["requested_at"], is_caught_up))
+        return asked
+
+    def request_times(self, now: datetime) -> dict[tuple[Context, str], list[datetime]]:
+        """Return when each taxpayer's requests of the last hour were sent, by group."""
+        spent: dict[tuple[Context, str], set[datetime]] = {}
+        # A run's name begins with its start: text that every warehouse compares alike.
+        since = f"{now - DAY:%Y%m%dT%H%M%SZ}"
+        for row in self.rows(f"select * from {{}} where run_id > '{since}'", API_REQUESTS):
+            if row["read_at"] > now - HOUR:
+                times = row["requested_at"]
+                texts = orjson.loads(times) if isinstance(times, str) else times
+                key = Context(row["context_type"], row["context_id"]), row["api_group"]
+                moments = (datetime.fromisoformat(text) for text in texts)
+                spent.setdefault(key, set()).update(m for m in moments if now - HOUR < m <= now)
+        return {key: sorted(times) for key, times in spent.items()}
+
+    def environments(self) -> set[str]:
+        """Return the base URLs that this warehouse was loaded from."""
+        sql = "select distinct environment from {}"
+        return {row["environment"] for row in self.rows(sql, SYNC_LOG)}
+
+    def rows(self, sql: str, *tables: Table) -> list[dict[str, Any]]:
+        """Run `sql`, with each `{}` standing for a raw table, and return its rows."""
+        found = self._run(sql.format(*(self._name(table.name) for table in tables)))
+        if found is None:
+            return []
+        names, values = found
+        return [dict(zip(names, row, strict=True)) for row in values]
+
+    def _read(self, table: Table) -> pa.Table | None:
+        columns = [column for column in table.schema if column.type != pa.list_(pa.string())]
+        names = ", ".join(column.name for column in columns)
+        sql = f"select {names} from {self._name(table.name)}"
+        return _fitted(self._run(sql), pa.schema(columns))
+
+
+def _fitted(found: Rows | None, schema: pa.Schema) -> pa.Table | None:
+    """Make an Arrow table, in the types that were loaded, of what a destination returned."""
+    if found is None or not found[1]:
+        return None
+    columns = zip(*found[1], strict=True)
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema)

@@ -1,0 +1,371 @@
+"""What the warehouse still lacks: KSeF's counters against the rows stored.
+
+The answer is computed from the loaded tables alone, so it survives lost state and repairs gaps
+by itself, and it is at the same time the proof of completeness.
+"""
+
+import math
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from kseflow.api.credentials import Context
+from kseflow.constants import (
+    ACCEPTED_STATUS_CODE,
+    OPEN_SESSION_REACH,
+    OPEN_STATUS_CODES,
+    PAGE_SIZE,
+    PENDING_STATUS_CODES,
+    UNSETTLED_REACH,
+)
+from kseflow.raw.arrow import TEXT, TIME
+from kseflow.raw.tables import (
+    FAILED_INVOICES,
+    INVOICE_READS,
+    SESSION_INVOICES,
+    SESSIONS,
+    UPO_DOCUMENTS,
+    UPO_READS,
+)
+
+INVOICE_TABLES = frozenset({SESSION_INVOICES.name, FAILED_INVOICES.name, UPO_DOCUMENTS.name})
+
+STORED = pa.schema(
+    {
+        "context_type": TEXT,
+        "context_id": TEXT,
+        "session_reference_number": TEXT,
+        "stored_count": pa.int64(),
+        "stored_accepted_count": pa.int64(),
+        "stored_failed_count": pa.int64(),
+        "unsettled_count": pa.int64(),
+        "stored_at": TIME,
+    }
+)
+
+# Plain SQL that any warehouse understands; it runs where the rows are.
+STORED_SQL = f"""
+select
+    context_type,
+    context_id,
+    session_reference_number,
+    count(*) as stored_count,
+    sum(case when status_code = {ACCEPTED_STATUS_CODE} then 1 else 0 end) as stored_accepted_count,
+    sum(case when status_code > {ACCEPTED_STATUS_CODE} then 1 else 0 end) as stored_failed_count,
+    sum(
+        case
+            when status_code in {PENDING_STATUS_CODES} then 1
+            when status_code = {ACCEPTED_STATUS_CODE} and permanent_storage_date is null then 1
+            else 0
+        end
+    ) as unsettled_count,
+    max(read_at) as stored_at
+from {{session_invoices}}
+group by 1, 2, 3
+"""
+
+CONFIRMED = pa.schema(
+    {
+        "context_type": TEXT,
+        "context_id": TEXT,
+        "session_reference_number": TEXT,
+        "confirmed_count": pa.int64(),
+    }
+)
+
+CONFIRMED_SQL = """
+select context_type, context_id, session_reference_number, count(*) as confirmed_count
+from {upo_documents}
+group by 1, 2, 3
+"""
+
+# One row per session that lacks something. A session is due
+# - at once, when it was never read, changed since, or what was read then is not stored, and when
+#   only its failures were read and all rows are wanted;
+# - else when the age of the information has doubled; a session that lacks nothing but storage
+#   dates or outcomes of single invoices (unsettled) is left alone after a week.
+LACKING_SQL = f"""
+with compared as (
+    select
+        s.*,
+        s.status_code in {OPEN_STATUS_CODES} as is_open,
+        coalesce(i.unsettled_count, 0) as unsettled,
+        greatest(s.failed_invoice_count - coalesce(i.stored_failed_count, 0), 0) as missing_failed,
+        greatest(
+            s.total_invoice_count - coalesce(i.stored_count, 0),
+            s.successful_invoice_count - coalesce(i.stored_accepted_count, 0),
+            0
+        ) as missing_any,
+        s.status_code = {ACCEPTED_STATUS_CODE} as has_receipt,
+        s.status_code > {ACCEPTED_STATUS_CODE} and s.successful_invoice_count = 0 as is_refused,
+        coalesce(c.confirmed_count, 0) as confirmed_count,
+        greatest(
+            s.successful_invoice_count
+            - greatest(coalesce(i.stored_accepted_count, 0), coalesce(c.confirmed_count, 0)),
+            0
+        ) as missing_accepted,
+        r.read_at as last_read_at,
+        r.session_date_updated as read_for,
+        r.endpoint as read_endpoint,
+        r.row_count > 0 and r.read_at > coalesce(i.stored_at, '-infinity') as is_lost,
+        case
+            when u.read_at is null or s.date_updated > u.session_date_updated
+                or u.row_count > coalesce(c.confirmed_count, 0)
+                then s.date_updated
+            else u.read_at + (u.read_at - s.date_updated)
+        end as receipt_due_at
+    from sessions as s
+    left join stored as i
+        on s.context_type = i.context_type
+        and s.context_id = i.context_id
+        and s.reference_number = i.session_reference_number
+    left join invoice_reads as r
+        on s.context_type = r.context_type
+        and s.context_id = r.context_id
+        and s.reference_number = r.session_reference_number
+    left join confirmed as c
+        on s.context_type = c.context_type
+        and s.context_id = c.context_id
+        and s.reference_number = c.session_reference_number
+    left join upo_reads as u
+        on s.context_type = u.context_type
+        and s.context_id = u.context_id
+        and s.reference_number = u.session_reference_number
+    where
+        s.total_invoice_count + s.failed_invoice_count > 0
+        and ($context_type is null or s.context_type = $context_type)
+        and ($context_id is null or s.context_id = $context_id)
+),
+
+wanted as (
+    select
+        *,
+        is_open and not $all_of_open as is_failed_only,
+        case
+            when is_open and not $all_of_open then missing_failed
+            else greatest(missing_failed, missing_any)
+        end as missing_count,
+        case when is_open and not $all_of_open then 0 else unsettled end as unsettled_count,
+        case when is_open and not $all_of_open then 0 else missing_accepted end
+            as missing_accepted_count,
+        case
+            when has_receipt then greatest(successful_invoice_count - confirmed_count, 0) else 0
+        end as unconfirmed_count
+    from compared
+)
+
+select
+    context_type,
+    context_id,
+    reference_number,
+    date_updated,
+    total_invoice_count,
+    successful_invoice_count,
+    failed_invoice_count,
+    is_failed_only,
+    is_refused,
+    missing_failed as missing_failed_count,
+    missing_count,
+    unsettled_count,
+    missing_accepted_count,
+    unconfirmed_count,
+    case when unconfirmed_count > 0 then receipt_due_at end as receipt_due_at,
+    case
+        when missing_count = 0 and unsettled_count = 0 then null
+        when last_read_at is null or date_updated > read_for or coalesce(is_lost, true)
+            or (read_endpoint = 'failed' and not is_failed_only)
+            then date_updated
+        when missing_count = 0 and last_read_at - date_updated > $unsettled_reach then null
+        else last_read_at + (last_read_at - date_updated)
+    end as due_at
+from wanted
+where missing_count > 0 or unsettled_count > 0 or ($receipts and unconfirmed_count > 0)
+order by missing_failed = 0, missing_count = 0, date_updated, reference_number
+"""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One session to read: by which endpoint, and how many pages that are."""
+
+    session_reference_number: str
+    date_updated: datetime
+    endpoint: str
+    page_count: int
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What to read now, most valuable first.
+
+    `invoices` are read through /invoices or /failed. `receipts` are accepted invoices of which
+    nothing is known: a receipt tells of all in a session, the largest sessions come first.
+    `completion` are sessions whose outcomes are known, but not all the rest of their rows.
+    """
+
+    invoices: deque[Work]
+    receipts: deque[Work]
+    completion: deque[Work]
+
+
+class Worklist:
+    """The sessions of a warehouse, what is stored of them and was read, and what they lack."""
+
+    def __init__(
+        self,
+        sessions: pa.Table | None = None,
+        stored: pa.Table | None = None,
+        invoice_reads: pa.Table | None = None,
+        confirmed: pa.Table | None = None,
+        upo_reads: pa.Table | None = None,
+    ) -> None:
+        self._db = duckdb.connect()
+        self._db.execute("set timezone = 'UTC'")
+        for name, rows, schema in (
+            ("sessions", sessions, SESSIONS.schema),
+            ("stored", stored, STORED),
+            ("invoice_reads", invoice_reads, INVOICE_READS.schema),
+            ("confirmed", confirmed, CONFIRMED),
+            ("upo_reads", upo_reads, UPO_READS.schema),
+        ):
+            self._with_rows(schema.empty_table(), f"create table {name} as from arrow_rows")
+            if rows is not None:
+                self._with_rows(rows, f"insert into {name} by name from arrow_rows")
+        self._db.execute(f"alter table sessions add primary key ({', '.join(SESSIONS.key)})")
+
+    def _with_rows(self, rows: pa.Table, sql: str) -> None:
+        self._db.register("arrow_rows", rows)
+        self._db.execute(sql)
+        self._db.unregister("arrow_rows")
+
+    def note_listed(self, sessions: pa.Table) -> int:
+        """Take in sessions listed just now, in place of earlier rows; count the changed ones."""
+        self._db.register("arrow_rows", sessions)
+        (changed_count,) = self._one(
+            "select count(*) from arrow_rows anti join sessions using (context_type, context_id, "
+            "reference_number, status_code, date_updated, total_invoice_count, "
+            "successful_invoice_count, failed_invoice_count)"
+        )
+        self._db.execute("insert or replace into sessions by name from arrow_rows")
+        self._db.unregister("arrow_rows")
+        return int(changed_count)
+
+    def oldest_open(self, context: Context, session_type: str, now: datetime) -> datetime | None:
+        """Return the oldest date_updated of the sessions still open, not older than the reach."""
+        (oldest,) = self._one(
+            "select min(date_updated) from sessions where context_type = ? and context_id = ? "
+            f"and session_type = ? and status_code in {OPEN_STATUS_CODES} and date_updated >= ?",
+            [context.type, context.id, session_type, now - OPEN_SESSION_REACH],
+        )
+        return oldest  # type: ignore[no-any-return]
+
+    def session_count(self, context: Context, session_type: str, since: datetime) -> int:
+        """Count the sessions known that changed since a moment."""
+        (count,) = self._one(
+            "select count(*) from sessions where context_type = ? and context_id = ? "
+            "and session_type = ? and date_updated >= ?",
+            [context.type, context.id, session_type, since],
+        )
+        return int(count)
+
+    def lacking(
+        self,
+        context: Context | None = None,
+        *,
+        in_progress: str = "failed",
+        receipts: bool = False,
+    ) -> pa.Table:
+        """Return one row per session that lacks something, most valuable first.
+
+        Of one taxpayer, or of all; with `receipts`, also those that lack only theirs.
+        `due_at` is the moment it should be read again: past means now, null means not again;
+        `receipt_due_at` is the same for its receipt.
+        """
+        parameters = {
+            "all_of_open": in_progress == "all",
+            "unsettled_reach": UNSETTLED_REACH,
+            "context_type": context and context.type,
+            "context_id": context and context.id,
+            "receipts": receipts,
+        }
+        return self._db.sql(LACKING_SQL, params=parameters).to_arrow_table()
+
+    def backlog(
+        self,
+        context: Context,
+        now: datetime,
+        *,
+        tables: Collection[str] = INVOICE_TABLES,
+        in_progress: str = "failed",
+        detail: str = "auto",
+        budget: int | None = None,
+    ) -> Backlog:
+        """Return what to read of the taxpayer now for `tables`: failures, then the oldest change.
+
+        When reading all rows takes more than `budget` requests, the failures of large sessions
+        are read by themselves, and with `detail="auto"` accepted invoices through receipts.
+        """
+        wants_rows, wants_receipts = SESSION_INVOICES.name in tables, UPO_DOCUMENTS.name in tables
+        found = self.lacking(
+            context, in_progress=in_progress, receipts=wants_receipts and not wants_rows
+        )
+        rows = found.to_pylist()
+        due = [row for row in rows if _is_past(row["due_at"], now)] if wants_rows else []
+        cost = sum(_work(row, "invoices").page_count for row in due if not row["is_failed_only"])
+        is_short = not wants_rows or (budget is not None and cost > budget)
+        by_receipt = wants_receipts and (not wants_rows or (is_short and detail == "auto"))
+        failures: list[Work] = []
+        others: list[Work] = []
+        completion: list[Work] = []
+        confirmable = []
+        for row in rows:
+            is_due = _is_past(row["due_at"], now)
+            if is_due and row["missing_failed_count"] and tables != {UPO_DOCUMENTS.name}:
+                failures.append(_failures_of(row, alone=not wants_rows, is_short=is_short))
+                if failures[-1].endpoint == "invoices":
+                    continue
+            is_known = wants_rows and not row["missing_accepted_count"]
+            if row["is_failed_only"]:
+                continue
+            if by_receipt and not is_known and _is_past(row["receipt_due_at"], now):
+                confirmable.append(row)
+            elif is_due and wants_rows:
+                (completion if by_receipt and is_known else others).append(_work(row, "invoices"))
+        confirmable.sort(key=lambda row: row["unconfirmed_count"], reverse=True)
+        return Backlog(
+            deque(failures + others),
+            deque(_work(row, "invoices") for row in confirmable),
+            deque(completion),
+        )
+
+    def _one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
+        # Read to the end: a result with rows left blocks the connection.
+        (row,) = self._db.execute(sql, list(parameters)).fetchall()
+        return row
+
+
+def invoice_page_count(row: dict[str, Any], column: str = "total_invoice_count") -> int:
+    """Return how many requests it takes to read the invoices of a session, a row of `lacking`."""
+    return max(math.ceil(int(row[column]) / PAGE_SIZE), 1)
+
+
+def _work(row: dict[str, Any], endpoint: str) -> Work:
+    column = "failed_invoice_count" if endpoint == "failed" else "total_invoice_count"
+    pages = invoice_page_count(row, column)
+    return Work(row["reference_number"], row["date_updated"], endpoint, pages)
+
+
+def _failures_of(row: dict[str, Any], *, alone: bool, is_short: bool) -> Work:
+    """Return the request for a session's failures: with all its rows where that costs no more."""
+    failed, all_rows = _work(row, "failed"), _work(row, "invoices")
+    is_cheaper = failed.page_count < all_rows.page_count
+    return failed if alone or row["is_failed_only"] or (is_short and is_cheaper) else all_rows
+
+
+def _is_past(moment: datetime | None, now: datetime) -> bool:
+    return moment is not None and moment <= now

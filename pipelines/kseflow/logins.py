@@ -1,0 +1,162 @@
+"""Who is loaded, from dlt's own configuration: config.toml, secrets.toml, environment variables.
+
+One taxpayer stands directly in `[sources.ksef]`; several are named in `taxpayers` and stand in
+`[sources.ksef.<name>]` each.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dlt
+from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.configuration.providers.toml import TomlProviderReadException
+from dlt.common.configuration.specs import BaseConfiguration
+from dlt.common.typing import TSecretStrValue
+
+from kseflow.api.credentials import CertificateCredentials, Context, Credentials, TokenCredentials
+from kseflow.constants import EXPORTS_PER_HOUR, WARSAW
+from kseflow.errors import ConfigurationError
+from kseflow.options import SUBJECT_TYPES, Options
+
+Spec = TypeVar("Spec", bound=BaseConfiguration)
+
+HELP = (
+    "set sources.ksef.nip and sources.ksef.token (SOURCES__KSEF__NIP and SOURCES__KSEF__TOKEN in "
+    "the environment), or .certificate instead of .token, in .dlt/config.toml and "
+    ".dlt/secrets.toml"
+)
+
+
+@configspec
+class TaxpayerConfiguration(BaseConfiguration):
+    """One taxpayer: one identifier, and a token or a certificate."""
+
+    nip: str | None = None
+    internal_id: str | None = None
+    nip_vat_ue: str | None = None
+    token: TSecretStrValue | None = None
+    certificate: str | None = None
+    private_key: str | None = None
+    password: TSecretStrValue | None = None
+
+
+@configspec
+class EnvironmentConfiguration(BaseConfiguration):
+    """Where to load from, and whom."""
+
+    environment: str | None = None
+    taxpayers: list[Any] | None = None
+
+
+@configspec
+class OptionsConfiguration(BaseConfiguration):
+    """How to load; see `Options`."""
+
+    in_progress: str = "failed"
+    detail: str = "auto"
+    exports_per_hour: int = EXPORTS_PER_HOUR
+    exports_from: datetime | None = None
+    subject_types: list[Any] | None = None
+    xml_folder: str | None = None
+    compression: str = "Zip"
+
+
+def configured_options(**overrides: Any) -> Options:
+    """Return the options of `[sources.ksef]`; those of `overrides` that are not None go first.
+
+    Raises `ConfigurationError` for values that are none.
+    """
+    spec = _resolved(OptionsConfiguration(), "sources.ksef")
+    begins = spec.exports_from
+    configured: dict[str, Any] = {
+        "in_progress": spec.in_progress,
+        "detail": spec.detail,
+        "exports_per_hour": spec.exports_per_hour,
+        "exports_from": begins and (begins if begins.tzinfo else begins.replace(tzinfo=WARSAW)),
+        "subject_types": tuple(spec.subject_types or SUBJECT_TYPES),
+        "xml_folder": spec.xml_folder and Path(spec.xml_folder),
+        "compression": spec.compression,
+    }
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return Options(**configured | given)
+
+
+def configured_environment() -> str:
+    """Return `sources.ksef.environment`; raises `ConfigurationError` when it is not set."""
+    environment = _resolved(EnvironmentConfiguration(), "sources.ksef").environment
+    if environment is None:
+        raise ConfigurationError(
+            "no environment: say --environment production, demo, test or a base URL, "
+            "or set sources.ksef.environment in .dlt/config.toml"
+        )
+    return environment
+
+
+def configured_credentials(ids: Collection[str] = ()) -> list[Credentials]:
+    """Return the login of every configured taxpayer, or of those with these identifiers.
+
+    Raises `ConfigurationError`, naming the taxpayer and what to change.
+    """
+    names = taxpayer_names()
+    found = [credentials_of(name) for name in names] if names else [credentials_of(None)]
+    contexts = [credentials.context for credentials in found]
+    for context in contexts:
+        if contexts.count(context) > 1:
+            raise ConfigurationError(f"{context} is configured twice; keep one of the two")
+    if unknown := set(ids) - {context.id for context in contexts}:
+        raise ConfigurationError(f"--nip {min(unknown)}: no such taxpayer is configured")
+    return [credentials for credentials in found if not ids or credentials.context.id in ids]
+
+
+def taxpayer_names() -> list[str]:
+    """Return `sources.ksef.taxpayers`, empty when one stands directly in `[sources.ksef]`."""
+    taxpayers = _resolved(EnvironmentConfiguration(), "sources.ksef").taxpayers
+    return [str(name) for name in taxpayers or []]
+
+
+def credentials_of(name: str | None) -> Credentials:
+    """Return the login in the section of that name. Raises `ConfigurationError`."""
+    where = f"sources.ksef.{name}" if name else "sources.ksef"
+    spec = _resolved(TaxpayerConfiguration(), where)
+    identifiers = {"Nip": spec.nip, "InternalId": spec.internal_id, "NipVatUe": spec.nip_vat_ue}
+    given = {kind: str(value).strip() for kind, value in identifiers.items() if value}
+    if not given:
+        raise ConfigurationError(f"no taxpayer in {where}: {HELP}")
+    if len(given) > 1:
+        raise ConfigurationError(f"{where} has {' and '.join(given)}; keep the one to log in for")
+    context = Context(*next(iter(given.items())), name=_name_in(where))
+    if spec.token and spec.certificate:
+        raise ConfigurationError(f"{where} has a token and a certificate; keep one")
+    if spec.token:
+        return TokenCredentials(context, str(spec.token).strip())
+    if spec.certificate:
+        return CertificateCredentials.from_files(
+            context,
+            Path(spec.certificate),
+            private_key=Path(spec.private_key) if spec.private_key else None,
+            password=spec.password,
+        )
+    raise ConfigurationError(f"{context} has neither token nor certificate: {HELP}")
+
+
+def _name_in(where: str) -> str | None:
+    """Return a taxpayer's name from its own section.
+
+    Not as part of the specification: dlt would go on looking outside the section, and find the
+    name of another one or of the machine (`NAME`).
+    """
+    return (dlt.config.get(f"{where}.name", str) or "").strip() or None
+
+
+def _resolved(spec: Spec, where: str) -> Spec:
+    """Fill a configuration from dlt's sources; its errors hold values, which may be secrets."""
+    try:
+        return resolve_configuration(spec, sections=tuple(where.split(".")))
+    except TomlProviderReadException as error:
+        raise ConfigurationError(" ".join(str(error).split())) from None
+    except ConfigurationException as error:
+        field = getattr(error, "field_name", "a value")
+        raise ConfigurationError(f"{where}: {field} is not of the kind it should be") from None

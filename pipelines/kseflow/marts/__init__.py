@@ -1,0 +1,1 @@
+"""The SQL models: built, tested and published."""

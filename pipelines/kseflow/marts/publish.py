@@ -1,0 +1,204 @@
+"""Publish the marts: a file for analysts, written beside the old one and put in its place at once.
+
+DuckDB gives one process a file, so analysts read another one than loads write.
+"""
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+import duckdb
+import orjson
+
+from kseflow.api.credentials import Context
+from kseflow.clock import SystemClock
+from kseflow.constants import MEMORY_LIMIT
+from kseflow.errors import WarehouseError
+from kseflow.loading.warehouse import DATASET, is_locked
+
+PUBLISHED_SCHEMAS = ("seeds", "staging", "marts")
+STORAGE_VERSION = "v1.2.0"  # the oldest that costs no size; every DuckDB from 1.2 on opens it
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A taxpayer of which nothing is published, because its rows break a promise of the marts."""
+
+    context_type: str
+    context_id: str
+    reason: str
+
+    @property
+    def context(self) -> Context:
+        return Context(self.context_type, self.context_id)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What an analysts' file was made of; `published_at` and `as_of` are UTC.
+
+    `left_out` is a JSON list of the taxpayers that are not in it, each with the reason.
+    """
+
+    published_at: datetime
+    as_of: datetime | None
+    run_id: str | None
+    kseflow_version: str
+    fingerprint: str
+    left_out: str = "[]"
+
+
+def project_folder() -> Path:
+    """Return the folder of the dbt project: inside the installed package, or the checkout's."""
+    installed = Path(__file__).parents[1] / "sql"
+    return installed if installed.exists() else Path(__file__).parents[3] / "sql"
+
+
+def publish(
+    load_database: Path,
+    analysts_database: Path,
+    *,
+    left_out: Collection[LeftOut] = (),
+) -> Published:
+    """Write marts, seeds and staging to `analysts_database`, in one step, if something changed.
+
+    To be called after a build and under its lock, as `build` does. Changed means: another load
+    was committed, or the models or kseflow itself are other ones, or other taxpayers
+    were left out. Returns what the file is made of. Raises `WarehouseError` when it cannot be
+    written or is somebody else's.
+    """
+    from kseflow.loading.run import warehouse_error
+
+    if analysts_database.resolve() == load_database.resolve():
+        raise WarehouseError(f"{analysts_database} is the load's own file; publish to another one")
+    last = last_published(analysts_database)
+    new = analysts_database.with_name(f".{analysts_database.name}.new")
+    try:
+        analysts_database.parent.mkdir(parents=True, exist_ok=True)
+        _remove(new)
+        with _attached(load_database) as connection:
+            published = _described(connection, left_out)
+            if last is not None and last.fingerprint == published.fingerprint:
+                return last
+            connection.execute(
+                f"attach {_text(str(new))} as published (storage_version '{STORAGE_VERSION}')"
+            )
+            _copy(connection, published)
+        # A log that a writing visitor left belongs to the old file, never to the new one.
+        _log_of(analysts_database).unlink(missing_ok=True)
+        os.replace(new, analysts_database)
+    except (duckdb.Error, OSError) as error:
+        _remove(new)
+        raise warehouse_error(error, analysts_database) from error
+    return published
+
+
+def _remove(database: Path) -> None:
+    database.unlink(missing_ok=True)
+    _log_of(database).unlink(missing_ok=True)
+
+
+def _log_of(database: Path) -> Path:
+    return database.with_name(f"{database.name}.wal")
+
+
+def last_published(analysts_database: Path) -> Published | None:
+    """Return what the file was made of; None when there is none, or a program writes to it.
+
+    Raises `WarehouseError` when the file is there and was not published by kseflow.
+    """
+    if not analysts_database.exists():
+        return None
+    try:
+        with duckdb.connect(str(analysts_database), read_only=True) as connection:
+            connection.execute("set timezone = 'UTC'")
+            row = connection.execute("from published").fetchone()
+            return Published(*row) if row else None
+    except duckdb.CatalogException:
+        raise WarehouseError(
+            f"{analysts_database} was not published by kseflow; choose another file or move it"
+        ) from None
+    except duckdb.IOException as error:
+        if is_locked(error):
+            return None
+        raise WarehouseError(f"{analysts_database} cannot be read: {error}") from None
+
+
+@contextmanager
+def _attached(load_database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the load's file under the name that its views know: its own, without the ending."""
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
+        connection.execute(f"set temp_directory = {_text(str(load_database) + '.tmp')}")
+        name = _name(load_database.stem)
+        connection.execute(f"attach {_text(str(load_database))} as {name} (read_only)")
+        connection.execute(f"use {name}")
+        yield connection
+
+
+def _described(connection: duckdb.DuckDBPyConnection, left_out: Collection[LeftOut]) -> Published:
+    loads = connection.execute(
+        f"select load_id from {DATASET}._dlt_loads where status = 0 order by load_id"
+    ).fetchall()
+    runs = connection.execute("select max(run_id) from staging.stg_sync_log").fetchone()
+    as_of = connection.execute("select max(as_of) from marts.as_of").fetchone()
+    digest = sha256(repr(loads).encode())
+    for folder in ("macros", "models", "seeds", "tests"):
+        for path in sorted((project_folder() / folder).rglob("*.*")):
+            digest.update(path.read_bytes())
+    named = orjson.dumps([asdict(taxpayer) for taxpayer in left_out])
+    digest.update(version("kseflow").encode())
+    digest.update(named)
+    return Published(
+        published_at=SystemClock().now(),
+        as_of=as_of[0] if as_of else None,
+        run_id=runs[0] if runs else None,
+        kseflow_version=version("kseflow"),
+        fingerprint=digest.hexdigest(),
+        left_out=named.decode(),
+    )
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, published: Published) -> None:
+    """Make tables of all relations of the published schemas, with their descriptions."""
+    here = "where database_name = current_database() and list_contains($1, schema_name)"
+    relations = connection.execute(
+        f"select schema_name, table_name, comment from duckdb_tables() {here} "
+        f"union all select schema_name, view_name, comment from duckdb_views() {here}",
+        [PUBLISHED_SCHEMAS],
+    ).fetchall()
+    columns = connection.execute(
+        "select schema_name, table_name, column_name, comment from duckdb_columns() "
+        f"{here} and comment is not null",
+        [PUBLISHED_SCHEMAS],
+    ).fetchall()
+    for schema in PUBLISHED_SCHEMAS:
+        connection.execute(f"create schema published.{schema}")
+    for schema, table, comment in relations:
+        name = f"{_name(schema)}.{_name(table)}"
+        connection.execute(f"create table published.{name} as from {name}")
+        connection.execute(f"comment on table published.{name} is {_text(comment or '')}")
+    for schema, table, column, comment in columns:
+        name = f"{_name(schema)}.{_name(table)}.{_name(column)}"
+        connection.execute(f"comment on column published.{name} is {_text(comment)}")
+    connection.execute(
+        "create table published.published as select $published_at::timestamptz as published_at, "
+        "$as_of::timestamptz as as_of, $run_id::varchar as run_id, "
+        "$kseflow_version::varchar as kseflow_version, $fingerprint::varchar as fingerprint, "
+        "$left_out::varchar as left_out",
+        vars(published),
+    )
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _name(value: str) -> str:
+    return '"' + value.replace('"', '""') + '"'

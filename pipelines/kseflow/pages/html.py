@@ -1,0 +1,134 @@
+"""The report: all sections as one HTML file that needs nothing else: no server, no network."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kseflow.errors import ConfigurationError, WarehouseError
+
+if TYPE_CHECKING:
+    from kseflow.pages.contents import Part
+    from kseflow.pages.marts import Marts
+
+TEMPLATE = "report.html.jinja"
+PART, SECTION, CLAIM = 2, 3, 4  # levels of headings below the page's own
+
+SCOPE_SQL = """
+select
+    (select max(as_of) from marts.as_of) as as_of,
+    coalesce(list(distinct context_id order by context_id), []) as taxpayers,
+    min(day) filter (where is_used) as first_day,
+    max(day) filter (where is_used) as last_day
+from (
+    select context_id, day, submitted_count > 0 as is_used from marts.daily_outcomes
+    union all select context_id, day, true from marts.package_truncation
+)
+where chosen(context_id, day)
+"""
+
+
+class Heading(NamedTuple):
+    """A line of the table of contents."""
+
+    anchor: str
+    text: str
+    is_part: bool
+
+
+def write_report(
+    database: Path,
+    out: Path,
+    *,
+    nips: Sequence[str] = (),
+    first: date | None = None,
+    last: date | None = None,
+    now: datetime | None = None,
+) -> Path:
+    """Write what the marts of the published `database` tell to `out`, in one step.
+
+    It tells of the taxpayers `nips` (all when none are named) and the Warsaw days `first` to
+    `last`, both included; the copy's age is counted to `now`, the system's time unless given.
+    Returns `out`. Raises `WarehouseError` when there are no marts to read, when they are another
+    version's, or when the file cannot be written; `ConfigurationError` for a taxpayer that is not
+    in them, for days in the wrong order, and when the packages it needs are not installed.
+    """
+    import duckdb
+
+    try:
+        import jinja2  # noqa: F401
+        import markdown_it  # noqa: F401
+
+        from kseflow.pages.contents import PARTS
+        from kseflow.pages.marts import open_marts
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"{error}: install kseflow[notebooks] to write reports") from None
+    with open_marts(database, nips, first, last, now=now) as marts:
+        try:
+            page = render(marts, PARTS)
+        except (duckdb.BinderException, duckdb.CatalogException) as error:
+            raise WarehouseError(
+                f"{database}: {error}\nWas it published by this version of kseflow? kseflow build "
+                "does it anew."
+            ) from error
+    _write(out, page)
+    return out
+
+
+def render(marts: "Marts", parts: Sequence["Part"]) -> str:
+    """Render the page: the parts with their sections, and the contents."""
+    from jinja2 import Environment, FileSystemLoader
+    from pandas import NaT
+    from plotly.offline import get_plotlyjs
+
+    from kseflow.pages.render import style
+    from kseflow.pages.words import days_text
+
+    scope = marts.one(SCOPE_SQL)
+    headings: list[Heading] = []
+    templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    return templates.get_template(TEMPLATE).render(
+        parts=[list(_blocks(marts, part, headings)) for part in parts],
+        headings=headings,
+        as_of=scope.as_of is not NaT and f"{scope.as_of:%Y-%m-%d %H:%M %Z}",
+        written=f"{marts.now:%Y-%m-%d %H:%M %Z}",
+        taxpayers=[marts.name(who) for who in scope.taxpayers],
+        days=scope.first_day is not NaT and days_text([scope.first_day, scope.last_day]),
+        plotly=get_plotlyjs(),
+        style=style(),
+        version=version("kseflow"),
+    )
+
+
+def _blocks(marts: "Marts", part: "Part", headings: list[Heading]) -> Iterator[dict[str, Any]]:
+    """Yield what a reader sees of a part: HTML, and charts for plotly.js.
+
+    Adds the headings that the table of contents should have to `headings`.
+    """
+    from kseflow.pages.blocks import Chart
+    from kseflow.pages.render import heading, html, paragraph
+
+    def titled(text: str, level: int) -> str:
+        headings.append(Heading(f"part-{len(headings) + 1}", text, level == PART))
+        return heading(text, level, headings[-1].anchor)
+
+    yield {"html": titled(part.title, PART) + paragraph(part.intro)}
+    for tell in part.sections:
+        section = tell(marts)
+        yield {"html": titled(section.title, SECTION) + paragraph(section.intro)}
+        for block in section.blocks:
+            drawn = block.figure.to_json() if isinstance(block, Chart) else ""
+            # A script element ends at the first </script>, whatever stands around it.
+            yield {"html": html(block, CLAIM), "chart": drawn.replace("<", r"\u003c")}
+
+
+def _write(out: Path, page: str) -> None:
+    new = out.with_name(f".{out.name}.new")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        new.write_text(page, encoding="utf-8")
+        new.replace(out)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise WarehouseError(f"{out} cannot be written: {error.strerror}") from error

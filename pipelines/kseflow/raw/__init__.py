@@ -1,0 +1,1 @@
+"""The raw tables, and how KSeF's JSON becomes their rows."""

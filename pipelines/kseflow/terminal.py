@@ -1,0 +1,216 @@
+"""What a person or a machine reads after a load: tables on a terminal, or one JSON document."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from textwrap import shorten
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kseflow.api.credentials import Context
+from kseflow.constants import WARSAW
+from kseflow.loading.run import LoadSummary
+from kseflow.loading.warehouse import Warehouse
+from kseflow.marts.build import BuildSummary
+from kseflow.marts.publish import Published
+from kseflow.watch.status import TaxpayerStatus, status
+
+NAME_WIDTH = 28  # characters of a taxpayer's name that leave the numbers their room
+
+
+def print_load(
+    summary: LoadSummary, built: BuildSummary | None, *, as_json: bool, in_progress: str
+) -> None:
+    """Print what a load did, what is left, and what was built of it, if anything was."""
+    states = status(Warehouse.of_file(summary.database), summary.ended_at, in_progress=in_progress)
+    if as_json:
+        taxpayers = [state.as_json() for state in states]
+        _print_json(asdict(summary) | {"taxpayers": taxpayers, "build": built and asdict(built)})
+        return
+    console = report_console()
+    console.print(_load_table(summary))
+    print_status(states, as_json=False, console=console)
+    took_s = (summary.ended_at - summary.started_at).total_seconds()
+    console.print(
+        f"Took {_duration(took_s)}, waited {_duration(summary.waited_s)} for KSeF's limits. "
+        f"Requests: {requests_text(summary.request_counts)}"
+    )
+    for part in summary.parts:
+        if part["message"]:
+            console.print(
+                f"[yellow]{part['taxpayer']}, {part['resource']}: {part['outcome']}:[/] "
+                f"{escape(part['message'])}",
+                soft_wrap=True,
+            )
+    if built is not None:
+        print_build(built, as_json=False)
+
+
+def _load_table(summary: LoadSummary) -> Table:
+    """Say what a load brought, by taxpayer."""
+    made = table(
+        "What this load brought",
+        "taxpayer",
+        "sessions changed",
+        "sessions read",
+        "accepted",
+        "failed",
+        "in process",
+        "packages",
+        "exported",
+    )
+    for taxpayer in dict.fromkeys(part["taxpayer"] for part in summary.parts):
+        parts = [part for part in summary.parts if part["taxpayer"] == taxpayer]
+        exports = [part for part in parts if part["resource"].startswith("exports")]
+        counters = ("changed", "session", "accepted", "failed", "pending")
+        numbers = [sum(part[f"{counter}_count"] for part in parts) for counter in counters]
+        numbers += [sum(part[name] for part in exports) for name in ("page_count", "row_count")]
+        made.add_row(taxpayer, *(f"{number:,}" for number in numbers))
+    return made
+
+
+def print_build(summary: BuildSummary, *, as_json: bool) -> None:
+    """Print what a build did: how many steps passed, warnings, what was published."""
+    if as_json:
+        _print_json(asdict(summary))
+        return
+    console = report_console()
+    steps = ", ".join(f"{count} {status}" for status, count in sorted(summary.node_counts.items()))
+    console.print(f"Built {summary.database} in {_duration(summary.seconds)}: {steps}")
+    for warning in summary.warnings:
+        console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
+    for odd in summary.left_out:
+        console.print(
+            f"[red]left out:[/] {odd.context}, whose rows break a promise of the marts; what is "
+            f"published has nothing of it. {escape(odd.reason)}",
+            soft_wrap=True,
+        )
+    if summary.published is not None:
+        what = "Published" if summary.is_published else "Nothing changed since it was published"
+        console.print(f"{what}, {moment_text(summary.published.published_at)}")
+
+
+def print_status(
+    states: Sequence[TaxpayerStatus],
+    *,
+    as_json: bool,
+    published: Published | None = None,
+    console: Console | None = None,
+) -> None:
+    """Print how complete each taxpayer's copy is, and how old what analysts read is."""
+    if as_json:
+        told = [state.as_json() for state in states]
+        _print_json({"taxpayers": told, "published": published and asdict(published)})
+        return
+    rows = table(
+        "Rows stored (of KSeF's count, where it differs); times of Europe/Warsaw",
+        "taxpayer",
+        "sessions",
+        "invoices",
+        "accepted",
+        "failed",
+        "newest change",
+        "exported to",
+    )
+    for state in states:
+        rows.add_row(
+            _title(state.context),
+            f"{state.session_count:,}",
+            _of(state.stored_count, state.invoice_count),
+            _of(state.stored_accepted_count, state.accepted_count),
+            _of(state.stored_failed_count, state.failed_count),
+            _cursor_text(state),
+            _short_text(min(state.exported_to.values(), default=None)),
+        )
+    console = console or report_console()
+    console.print(rows)
+    for state in states:
+        if state.worklist_session_count:
+            console.print(f"{state.context}: {_left_text(state)}", soft_wrap=True)
+    if published is not None:
+        console.print(f"Published for analysts: {moment_text(published.published_at)}")
+
+
+def moment_text(moment: datetime) -> str:
+    """Write a moment as a person in Poland reads it, with its zone."""
+    return moment.astimezone(WARSAW).strftime("%Y-%m-%d %H:%M %Z")
+
+
+def requests_text(counts: dict[str, int]) -> str:
+    """Write requests by group of KSeF's limits."""
+    return ", ".join(f"{count} {group}" for group, count in sorted(counts.items())) or "none"
+
+
+def table(title: str, first: str, *numbers: str) -> Table:
+    """Make a plain table: one column of names, the others right-aligned."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    made.add_column(first, no_wrap=True)
+    for name in numbers:
+        made.add_column(name, justify="right")
+    return made
+
+
+def report_console() -> Console:
+    """Return stdout as wide as the terminal, or wide enough for the tables in a file."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=120)
+
+
+def _of(stored: int, counted: int) -> str:
+    return f"{stored:,}" if stored == counted else f"{stored:,} of {counted:,}"
+
+
+def _left_text(state: TaxpayerStatus) -> str:
+    """Say what is still to be read, and when it will have been."""
+    told = f"{counted(state.worklist_session_count, 'session')} to read"
+    if state.unknown_outcome_count:
+        told += f", {counted(state.unknown_outcome_count, 'invoice')} of unknown outcome"
+    left = state.remaining_requests.get("sessionInvoiceList")
+    if left is not None:
+        told += f"; {counted(left, 'request')} for invoices left this hour"
+    if state.done_by is None:
+        return told + "; KSeF is not done with them, later loads ask again"
+    return told + f"; done by {moment_text(state.done_by)} with hourly loads"
+
+
+def counted(count: int, thing: str) -> str:
+    """Write a number of things, in the singular for one."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def _title(context: Context) -> str:
+    """Write a taxpayer's name, if it has one, above its identifier."""
+    if context.name is None:
+        return str(context)
+    return f"{escape(shorten(context.name, NAME_WIDTH, placeholder='…'))}\n{context}"
+
+
+def _cursor_text(state: TaxpayerStatus) -> str:
+    cursors = [text for part, text in state.cursors.items() if part.startswith("sessions")]
+    return _short_text(max(map(datetime.fromisoformat, cursors), default=None))
+
+
+def _short_text(moment: datetime | None) -> str:
+    """Write a moment for a column under a title that tells its zone."""
+    return "—" if moment is None else f"{moment.astimezone(WARSAW):%m-%d %H:%M}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

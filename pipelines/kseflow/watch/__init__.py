@@ -1,0 +1,1 @@
+"""How the copy and the set-up are: status, check, doctor."""

@@ -1,0 +1,175 @@
+"""Examine what a load stands on, and say what to do about each thing that is not right.
+
+A line is one answer. Everything goes on after an error wherever the rest can still be examined.
+KSeF is asked for its public keys once, and for each taxpayer's login and rate limits.
+"""
+
+from collections.abc import Collection, Generator, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from dlt.common.configuration.utils import get_resolved_traces
+
+from kseflow.api.credentials import CertificateCredentials, Context, Credentials
+from kseflow.clock import Clock
+from kseflow.errors import ConfigurationError
+from kseflow.logins import (
+    configured_environment,
+    configured_options,
+    credentials_of,
+    taxpayer_names,
+)
+from kseflow.watch.check import configured_thresholds
+from kseflow.watch.webhook import configured_webhook
+
+CERTIFICATE_DAYS = 30  # before its end, a certificate should be renewed
+PACKAGES = ("kseflow", "dlt", "duckdb", "dbt-core", "dbt-duckdb")
+
+
+class Health(StrEnum):
+    """How a line is; only an error makes the doctor's exit code 1."""
+
+    OK = "OK"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One answer, of one taxpayer or of all (None), and the remedy where it is not OK."""
+
+    health: Health
+    topic: str
+    message: str
+    remedy: str | None = None
+    taxpayer: Context | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        told = vars(self) | {"health": self.health.value}
+        return told | {"taxpayer": self.taxpayer and vars(self.taxpayer)}
+
+
+def ok(topic: str, message: str, taxpayer: Context | None = None) -> Line:
+    return Line(Health.OK, topic, message, None, taxpayer)
+
+
+def warning(topic: str, message: str, remedy: str, taxpayer: Context | None = None) -> Line:
+    return Line(Health.WARNING, topic, message, remedy, taxpayer)
+
+
+def error(topic: str, message: str, remedy: str, taxpayer: Context | None = None) -> Line:
+    return Line(Health.ERROR, topic, message, remedy, taxpayer)
+
+
+def examine(
+    database: Path, clock: Clock, *, environment: str | None = None, ids: Collection[str] = ()
+) -> Iterator[Line]:
+    """Yield the lines as they become known: configuration, database, KSeF, each taxpayer.
+
+    `database` is the analysts' file; `ids` restricts to these taxpayers.
+    """
+    from kseflow.api.client import base_url_of
+    from kseflow.watch.doctor.api import examine_service, examine_taxpayer
+    from kseflow.watch.doctor.files import examine_databases, spent_requests
+
+    yield ok("versions", ", ".join([f"Python {python_version()}", *map(_versioned, PACKAGES)]))
+    logins = yield from _examine_configuration(clock, ids)
+    wants_exports = yield from _examine_options()
+    base_url = None
+    try:
+        base_url = base_url_of(environment or configured_environment())
+    except ConfigurationError as problem:
+        yield error("environment", str(problem), "KSeF will be asked when that is corrected")
+    yield from examine_databases(database, base_url)
+    if base_url is None:
+        return
+    is_reached = yield from examine_service(base_url, clock)
+    spent = spent_requests(database, clock.now())
+    for login in logins:
+        if is_reached:
+            yield from examine_taxpayer(base_url, login, clock, spent, wants_exports=wants_exports)
+        else:
+            yield error("login", "not tried", "Let KSeF be reached first", login.context)
+
+
+def _versioned(package: str) -> str:
+    return f"{package} {version(package)}"
+
+
+def _examine_options() -> Generator[Line, None, bool]:
+    """Read the options of load and check; return whether exports are wanted."""
+    wants_exports = True
+    try:
+        wants_exports = configured_options().exports_per_hour > 0
+        configured_thresholds()
+        is_posted = configured_webhook() is not None
+    except ConfigurationError as problem:
+        yield error("configuration", str(problem), "Correct .dlt/config.toml or variables")
+        return wants_exports
+    if is_posted:
+        yield ok("webhook", "kseflow check posts its findings to the configured webhook")
+    else:
+        yield ok("webhook", "none configured: kseflow check prints its findings only")
+    return wants_exports
+
+
+def _examine_configuration(
+    clock: Clock, ids: Collection[str]
+) -> Generator[Line, None, list[Credentials]]:
+    """Say who is configured, and how; return the logins that can be tried."""
+    logins: dict[Context, Credentials] = {}
+    try:
+        names: list[str | None] = [*taxpayer_names()]
+    except ConfigurationError as problem:
+        yield error("configuration", str(problem), "Correct the files in .dlt")
+        return []
+    for name in names or [None]:
+        where = f"sources.ksef.{name}" if name else "sources.ksef"
+        get_resolved_traces().clear()
+        try:
+            login = credentials_of(name)
+        except ConfigurationError as problem:
+            told = f"{where}: {problem!s}"
+            yield error("configuration", told, "Correct this section; see README")
+            continue
+        if ids and login.context.id not in ids:
+            continue
+        if login.context in logins:
+            yield error("configuration", f"{where} is configured twice", "Keep one of the two")
+            continue
+        logins[login.context] = login
+        yield from _examine_login(login, where, clock)
+    if unknown := set(ids) - {context.id for context in logins}:
+        told = f"--nip {min(unknown)}: no such taxpayer is configured"
+        yield error("configuration", told, "Configure it, or correct the NIP")
+    return list(logins.values())
+
+
+def _examine_login(login: Credentials, where: str, clock: Clock) -> Iterator[Line]:
+    """Say what somebody logs in with and where that is from; never the secret itself."""
+    if not isinstance(login, CertificateCredentials):
+        yield ok("configuration", f"{where}: a token from {_origin('token')}", login.context)
+        return
+    told = f"{where}: a certificate, named in {_origin('certificate')}"
+    yield ok("configuration", told, login.context)
+    begins, ends = login.certificate.not_valid_before_utc, login.certificate.not_valid_after_utc
+    now, renew = clock.now(), "Renew it in the taxpayer application"
+    days_left = (ends - now).days
+    told = f"valid from {begins:%Y-%m-%d} to {ends:%Y-%m-%d}, {days_left} days left"
+    if not begins <= now <= ends:
+        yield error("certificate", f"not valid now: {told}", renew, login.context)
+    elif days_left < CERTIFICATE_DAYS:
+        yield warning("certificate", told, renew, login.context)
+    else:
+        yield ok("certificate", told, login.context)
+
+
+def _origin(key: str) -> str:
+    """Return which of dlt's configuration providers the value last read came from."""
+    traces = get_resolved_traces().resolved_traces
+    return next((str(t.provider_name) for t in reversed(traces) if t.key == key), "the code")
