@@ -29,16 +29,20 @@ PRODUCTION_LIMITS = {
     "invoiceExport": (8, 16, 20),
     "invoiceExportStatus": (10, 60, 600),
     "storage": (-1, -1, -1),  # signed links are outside KSeF's limits
+    "global": (-1, -1, -1),
     "other": (10, 30, 120),
 }
 
 # KSeF counts when a request arrives, we when its answer is here; this covers clocks that differ.
 WINDOW_MARGIN_S = 0.2
 
+REQUESTS_IN_FLIGHT = 32  # over all taxpayers
+ANSWER_BYTES = 100_000_000  # a page of 1,000 invoices is a fiftieth of this
+ANSWER_TIME_S = 300.0  # one whole answer, however steadily it drips
+DOWNLOAD_TIME_S = 900.0  # a part of 50 MB at half a megabit a second
 TIMEOUT_S = 30.0  # one network read; a page of 1,000 invoices takes a few seconds at worst
 TRIES = 5  # for 5xx, network faults and sessions in maintenance
 FIRST_BACKOFF_S = 1.0  # doubled with each try
-PATIENCE_S = 5.0  # a load waits so long for one taxpayer before it turns to the others
 TOKEN_MARGIN = timedelta(seconds=60)  # refresh this long before an access token (15 min) ends
 LOGIN_POLLS = 60  # the login status is asked at most so often, waiting 1 to 5 s in between
 

@@ -1,33 +1,26 @@
 """Login by KSeF token or certificate, and the access token that every request carries.
 
 Source: POST /auth/challenge, /auth/ksef-token, /auth/xades-signature, GET /auth/{ref},
-POST /auth/token/redeem, /auth/token/refresh, GET /security/public-key-certificates.
+POST /auth/token/redeem, /auth/token/refresh.
 """
 
+import asyncio
 import base64
 import logging
-from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import orjson
 
+from kseflow.api.answers import json_of, rejection_of
 from kseflow.api.credentials import CertificateCredentials, Credentials, TokenCredentials
-from kseflow.clock import TimeBox
-from kseflow.constants import LOGIN_POLLS, TIMEOUT_S, TOKEN_MARGIN
-from kseflow.errors import (
-    ContractViolation,
-    LoginFailed,
-    RequestRejected,
-    Unavailable,
-    json_of,
-)
+from kseflow.api.gateway import Gateway
+from kseflow.api.retry import Call, Sender
+from kseflow.constants import LOGIN_POLLS, TOKEN_MARGIN
+from kseflow.errors import ContractViolation, LoginFailed, RequestRejected, Unavailable
 
 log = logging.getLogger(__name__)
-
-Flow = Generator[httpx.Request, httpx.Response, Any]
 
 
 @dataclass
@@ -45,17 +38,16 @@ class Token:
         return f"Token(valid_until={self.valid_until:%Y-%m-%dT%H:%M:%SZ})"
 
 
-class KsefAuth(httpx.Auth):
-    """Log in at the first request, refresh before the token ends, and once after a 401."""
+class Login:
+    """One taxpayer's login: made at the first request, and once for all that wait for it."""
 
-    requires_response_body = True
-
-    def __init__(self, base_url: str, credentials: Credentials, box: TimeBox) -> None:
-        self._base_url = base_url
+    def __init__(self, gateway: Gateway, credentials: Credentials, sender: Sender) -> None:
+        self._gateway = gateway
         self._credentials = credentials
-        self._box = box
+        self._sender = sender
         self._access: Token | None = None
         self._refresh: Token | None = None
+        self._lock = asyncio.Lock()
         self.clock_offset = timedelta(0)  # KSeF's clock minus ours
 
     @property
@@ -73,91 +65,97 @@ class KsefAuth(httpx.Auth):
 
     def now(self) -> datetime:
         """Return KSeF's time (UTC), as far as the login told it."""
-        return self._box.now() + self.clock_offset
+        return self._gateway.box.now() + self.clock_offset
 
-    def auth_flow(self, request: httpx.Request) -> Flow:
-        if request.extensions["group"] == "anonymous":
-            yield request
-            return
-        if self._access is None or self._access.valid_until - TOKEN_MARGIN <= self.now():
-            yield from self._renew()
-        response = yield self._bearing(request)
-        if response.status_code == 401:
-            yield from self._renew()
-            yield self._bearing(request)
+    async def bearer(self) -> str:
+        """Return an access token that is valid now; logs in or refreshes where there is none."""
+        async with self._lock:
+            if self._access is None or self._access.valid_until - TOKEN_MARGIN <= self.now():
+                self._access = await self._renewed()
+            return self._access.value
 
-    def _bearing(self, request: httpx.Request) -> httpx.Request:
-        if self._access is not None:
-            request.headers["Authorization"] = f"Bearer {self._access.value}"
-        return request
+    def refuse(self, bearer: str) -> None:
+        """Take note that KSeF no longer accepts an access token, if it is still the one in use."""
+        if self._access is not None and self._access.value == bearer:
+            self._access = None
 
-    def _renew(self) -> Flow:
+    async def _renewed(self) -> Token:
         """Refresh the access token, or log in when that is not possible."""
         if self._refresh is not None and self._refresh.valid_until - TOKEN_MARGIN > self.now():
             try:
-                answer = yield from self._call("POST", "/auth/token/refresh", self._refresh)
-                self._access = Token.from_json(answer["accessToken"])
-                return
+                answer = await self._call("POST", "/auth/token/refresh", self._refresh)
+                return _token(answer, "accessToken")
             except RequestRejected as error:
                 log.info("refresh refused, logging in again: %s", error)
-        yield from self._log_in()
-
-    def _log_in(self) -> Flow:
-        """Run the whole login; a lost answer to `redeem` costs one more login, never a repeat."""
         try:
-            tokens = yield from self._tokens()
-        except Unavailable as error:
+            tokens = await self._tokens()
+        except Unavailable as error:  # a lost answer to `redeem` costs one more login
             log.info("login interrupted, once more: %s", error)
-            tokens = yield from self._tokens()
-        self._access = Token.from_json(tokens["accessToken"])
-        self._refresh = Token.from_json(tokens["refreshToken"])
+            tokens = await self._tokens()
+        self._refresh = _token(tokens, "refreshToken")
+        return _token(tokens, "accessToken")
 
-    def _tokens(self) -> Flow:
+    async def _tokens(self) -> dict[str, Any]:
+        """Run the whole login."""
         try:
-            try:
-                begun = yield from self._begin()
-            except RequestRejected as error:
-                if 21470 not in error.codes:
-                    raise
-                begun = yield from self._begin()  # the key was withdrawn after we fetched it
-            operation = Token.from_json(begun["authenticationToken"])
-            yield from self._await_success(begun["referenceNumber"], operation)
-            return (yield from self._call("POST", "/auth/token/redeem", operation))
+            begun = await self._begin()
+            operation = _token(begun, "authenticationToken")
+            await self._await_success(begun["referenceNumber"], operation)
+            return await self._call("POST", "/auth/token/redeem", operation)
         except RequestRejected as error:
             raise LoginFailed(
                 f"KSeF refused the login of {self._credentials.context}: {error}"
             ) from None
-        except (KeyError, TypeError) as error:
-            raise ContractViolation(f"a login answer lacks the field {error}") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise ContractViolation(f"a login answer lacks or garbles a field: {error!r}") from None
 
-    def _begin(self) -> Flow:
-        challenge = yield from self._call("POST", "/auth/challenge")
+    async def _begin(self) -> dict[str, Any]:
+        credentials = self._credentials
+        if isinstance(credentials, CertificateCredentials):
+            challenge = await self._challenge()
+            credentials.check_validity(self.now())
+            document = credentials.signed_login(challenge["challenge"])
+            return await self._call("POST", "/auth/xades-signature", content=document)
+        try:
+            return await self._begin_with_token(credentials)
+        except RequestRejected as error:
+            if 21470 not in error.codes:
+                raise
+            return await self._begin_with_token(credentials)  # with keys fetched anew
+
+    async def _challenge(self) -> dict[str, Any]:
+        challenge = await self._call("POST", "/auth/challenge")
         sent_at = datetime.fromisoformat(challenge["timestamp"]).astimezone(UTC)
-        self.clock_offset = sent_at - self._box.now()
-        if isinstance(self._credentials, CertificateCredentials):
-            self._credentials.check_validity(self.now())
-            document = self._credentials.signed_login(challenge["challenge"])
-            return (yield from self._call("POST", "/auth/xades-signature", content=document))
-        return (yield from self._begin_with_token(self._credentials, challenge))
+        self.clock_offset = sent_at - self._gateway.box.now()
+        return challenge
 
-    def _begin_with_token(self, credentials: TokenCredentials, challenge: dict[str, Any]) -> Flow:
-        keys = yield from self._call("GET", "/security/public-key-certificates")
-        key = newest_key(keys, "KsefTokenEncryption", self.now())
+    async def _begin_with_token(self, credentials: TokenCredentials) -> dict[str, Any]:
+        challenge = await self._challenge()
+        keys = self._gateway.public_keys
+        key = await keys.newest("KsefTokenEncryption", self.now(), self.ask_for_keys)
         der = base64.b64decode(key["certificate"])
+        context = credentials.context
         body = {
             "challenge": challenge["challenge"],
-            "contextIdentifier": {
-                "type": credentials.context.type,
-                "value": credentials.context.id,
-            },
+            "contextIdentifier": {"type": context.type, "value": context.id},
             "encryptedToken": credentials.encrypted(der, challenge["timestampMs"]),
             "publicKeyId": key["publicKeyId"],
         }
-        return (yield from self._call("POST", "/auth/ksef-token", json=body))
+        try:
+            return await self._call("POST", "/auth/ksef-token", json=body)
+        except RequestRejected as error:
+            if 21470 in error.codes:
+                keys.withdraw(key)
+            raise
 
-    def _await_success(self, reference_number: str, operation: Token) -> Flow:
+    async def ask_for_keys(self) -> list[dict[str, Any]]:
+        """Return KSeF's public keys. Source: GET /security/public-key-certificates"""
+        keys: list[dict[str, Any]] = await self._call("GET", "/security/public-key-certificates")
+        return keys
+
+    async def _await_success(self, reference_number: str, operation: Token) -> None:
         for poll in range(LOGIN_POLLS):
-            answer = yield from self._call("GET", f"/auth/{reference_number}", operation)
+            answer = await self._call("GET", f"/auth/{reference_number}", operation)
             status = answer["status"]
             if status["code"] == 200:
                 return
@@ -169,41 +167,26 @@ class KsefAuth(httpx.Auth):
                     + (f" ({details})" if details else "")
                     + ". Make a new token, or check the certificate and its permissions"
                 )
-            self._box.sleep(min(1 + poll, 5))
+            await self._gateway.box.sleep(min(1 + poll, 5))
         raise Unavailable(f"the login of {self._credentials.context} is still pending; try later")
 
-    def _call(self, method: str, path: str, token: Token | None = None, **body: Any) -> Flow:
+    async def _call(self, method: str, path: str, token: Token | None = None, **body: Any) -> Any:
         """Send one login request and return its JSON."""
-        request = httpx.Request(method, self._base_url + path, **body)
-        request.extensions = {
-            "group": "anonymous",
-            "repeatable": path != "/auth/token/redeem",
-            "timeout": httpx.Timeout(TIMEOUT_S).as_dict(),
-        }
-        if "content" in body:
-            request.headers["Content-Type"] = "application/xml"
+        headers = {"Content-Type": "application/xml"} if "content" in body else {}
         if token is not None:
-            request.headers["Authorization"] = f"Bearer {token.value}"
-        response = yield request
-        if response.is_server_error:
-            raise Unavailable(f"{method} {path}: HTTP {response.status_code} {response.text[:200]}")
-        if response.is_error:
-            raise RequestRejected.from_response(response)
-        return json_of(response)
+            headers["Authorization"] = f"Bearer {token.value}"
+        is_repeatable = path != "/auth/token/redeem"
+        call = Call(
+            method, path, "anonymous", is_repeatable=is_repeatable, body=body | {"headers": headers}
+        )
+        answer = await self._sender.answer(call)
+        if answer.status >= 400:
+            raise rejection_of(answer)
+        return json_of(answer)
 
 
-def newest_key(keys: list[dict[str, Any]], usage: str, now: datetime) -> dict[str, Any]:
-    """Return the key for `usage` that is valid at `now` and has the newest `validFrom`.
-
-    Source: GET /security/public-key-certificates
-    """
-    valid = [
-        key
-        for key in keys
-        if usage in key["usage"]
-        and datetime.fromisoformat(key["validFrom"]) <= now
-        and now <= datetime.fromisoformat(key["validTo"])
-    ]
-    if not valid:
-        raise ContractViolation(f"KSeF offers no valid public key for {usage}")
-    return max(valid, key=lambda key: datetime.fromisoformat(key["validFrom"]))
+def _token(answer: dict[str, Any], name: str) -> Token:
+    try:
+        return Token.from_json(answer[name])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ContractViolation(f"a login answer lacks or garbles {name}: {error!r}") from None

@@ -1,36 +1,34 @@
-"""KsefClient: one method per endpoint, lists as generators of pages.
+"""KsefClient: one method per endpoint, lists as pages.
 
-The path of a request, each hop adding one thing: `KsefAuth` (who), `RetryTransport` (again?),
-`PacedTransport` (when), HTTP.
+The path of a request, each hop adding one thing: `KsefClient` (who), `Sender` (again?), `Budget`
+(when), `Gateway` (a place among the requests of all taxpayers), HTTP.
 """
 
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-import httpx
-
-from kseflow.api.auth import KsefAuth, newest_key
+from kseflow.api.answers import Answer, json_of, rejection_of
+from kseflow.api.auth import Login
 from kseflow.api.credentials import Credentials
 from kseflow.api.downloads import Storage, sha256_base64
-from kseflow.api.limits import PacedTransport, SlidingWindows
-from kseflow.api.retry import RetryTransport
+from kseflow.api.gateway import Gateway
+from kseflow.api.limits import Budget
+from kseflow.api.retry import Call, Sender
 from kseflow.clock import Clock, SystemClock, TimeBox
-from kseflow.constants import ENVIRONMENTS, PAGE_SIZE, TIMEOUT_S
-from kseflow.errors import (
-    ConfigurationError,
-    ContractViolation,
-    CorruptDownload,
-    RequestRejected,
-    Unavailable,
-    json_of,
-)
+from kseflow.constants import PAGE_SIZE
+from kseflow.errors import ContractViolation, CorruptDownload
 
 log = logging.getLogger(__name__)
+
+WINDOWS = ("perSecond", "perMinute", "perHour")
+REFERENCE = re.compile(r"[0-9A-Za-z-]{1,64}")  # what may become part of a path
+
+# What goes first when places are few; lower is sooner.
+LISTS, FAILURES, ROWS, RECEIPTS, EXPORTS, POLLS = range(6)
 
 
 @dataclass(frozen=True)
@@ -45,82 +43,73 @@ class KsefClient:
     """The KSeF API 2.0 for one context.
 
     Every method may raise `LoginFailed`, `AccessDenied`, `RequestRejected`, `Unavailable`,
-    `OutOfTime`, `Throttled` or `ContractViolation`.
+    `OutOfTime` or `ContractViolation`.
     """
 
     def __init__(
         self,
-        environment: str,
+        environment: str | Gateway,
         credentials: Credentials,
         *,
         clock: Clock | None = None,
-        transport: httpx.BaseTransport | None = None,
-        windows: SlidingWindows | None = None,
-        patience_s: float = float("inf"),
     ) -> None:
-        """Talk to `environment`: `production`, `demo`, `test` or a base URL.
+        """Talk to `environment`: `production`, `demo`, `test`, a base URL, or a shared gateway.
 
-        A `clock` that is a `TimeBox` ends waits that would pass its end. `windows` carries what
-        was already spent this hour. A 429 longer than `patience_s` raises `Throttled`.
+        A `clock` that is a `TimeBox` ends waits that would pass its end; a gateway has its own.
         """
-        box = clock if isinstance(clock, TimeBox) else TimeBox(clock or SystemClock())
-        transport = transport or http_transport(environment)
-        self.base_url = base_url_of(environment)
-        self._box = box
+        if isinstance(environment, Gateway):
+            self.gateway = environment
+        else:
+            box = clock if isinstance(clock, TimeBox) else TimeBox(clock or SystemClock())
+            self.gateway = Gateway(environment, box)
+        self.base_url = self.gateway.base_url
         self.context = credentials.context
-        self.windows = windows or SlidingWindows(box.now)
-        self._paced = PacedTransport(transport, self.windows, box)
-        self._auth = KsefAuth(self.base_url, credentials, box)
-        self._http = httpx.Client(
-            base_url=self.base_url,
-            auth=self._auth,
-            transport=RetryTransport(self._paced, patience_s),
-            timeout=TIMEOUT_S,
-        )
-        self.spending = self._paced.spending
-        self.storage = Storage(self.base_url, transport, box, self.spending)
-        self._symmetric_key: dict[str, Any] | None = None
+        self.budget = Budget(self.gateway.box, self.gateway.shared_groups)
+        self.windows, self.spending = self.budget.windows, self.budget.spending
+        self._sender = Sender(self.gateway, self.budget, self.context)
+        self._login = Login(self.gateway, credentials, self._sender)
+        self.storage = Storage(self.gateway, self.budget, self.context)
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        self._http.close()
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.gateway.aclose()
 
     @property
     def permissions(self) -> frozenset[str] | None:
         """What the login may do, e.g. `Introspection`; None before it, or when it tells not."""
-        return self._auth.permissions
+        return self._login.permissions
 
     def now(self) -> datetime:
         """Return KSeF's time (UTC), as far as the login told it."""
-        return self._auth.now()
+        return self._login.now()
 
-    def sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
         """Wait, unless the time box ends before."""
-        self._box.sleep(max(seconds, 0.0))
+        await self.gateway.box.sleep(max(seconds, 0.0))
 
-    def rate_limits(self) -> dict[str, tuple[int, int, int]]:
+    async def rate_limits(self) -> dict[str, tuple[int, int, int]]:
         """Return requests per second, minute and hour by group; -1 is no limit.
 
         They are also the limits that this client keeps from now on. Source: GET /rate-limits
         """
-        answer = self._get("/rate-limits", "other")
-        try:
-            limits = {
-                group: (values["perSecond"], values["perMinute"], values["perHour"])
-                for group, values in answer.items()
-                if isinstance(values, dict)
-            }
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ContractViolation(f"GET /rate-limits: unexpected answer ({error!r})") from None
+        answer = await self._get("/rate-limits", "other")
+        if not isinstance(answer, dict):
+            raise ContractViolation("GET /rate-limits: the answer is no object")
+        limits = {}
+        for group, values in answer.items():
+            found = tuple(map(values.get, WINDOWS)) if isinstance(values, dict) else ()
+            if len(found) == len(WINDOWS) and all(type(value) is int for value in found):
+                limits[group] = found
+            else:
+                log.warning("%s: KSeF's limit of %s is garbled: %r", self.context, group, values)
         self.windows.limits = limits
         return limits
 
-    def public_key_certificates(self) -> list[dict[str, Any]]:
+    async def public_key_certificates(self) -> list[dict[str, Any]]:
         """Return KSeF's public keys. Source: GET /security/public-key-certificates"""
-        answer: list[dict[str, Any]] = self._get("/security/public-key-certificates", "anonymous")
-        return answer
+        return await self._login.ask_for_keys()
 
     def sessions(
         self,
@@ -129,7 +118,7 @@ class KsefClient:
         modified_from: datetime | None = None,
         created_to: datetime | None = None,
         **filters: str,
-    ) -> Iterator[Page]:
+    ) -> AsyncIterator[Page]:
         """Yield pages of `Online` or `Batch` sessions, newest `dateCreated` first.
 
         `filters` are further query parameters of the endpoint. There is no upper bound on
@@ -140,97 +129,115 @@ class KsefClient:
             params["dateModifiedFrom"] = _instant(modified_from)
         if created_to is not None:
             params["dateCreatedTo"] = _instant(created_to)
-        return self._pages("/sessions", "sessionList", "sessions", params)
+        return self._pages("/sessions", "sessionList", "sessions", LISTS, params)
 
-    def session(self, reference_number: str) -> dict[str, Any]:
+    async def session(self, reference_number: str) -> dict[str, Any]:
         """Return one session's status; zero counters are left out by KSeF.
 
         Source: GET /sessions/{referenceNumber}
         """
-        answer: dict[str, Any] = self._get(f"/sessions/{reference_number}", "sessionMisc")
+        answer: dict[str, Any] = await self._get(
+            _path("/sessions/{}", reference_number), "sessionMisc", RECEIPTS
+        )
         return answer
 
-    def session_invoices(self, reference_number: str) -> Iterator[Page]:
-        """Yield pages of a session's invoices. Source: GET /sessions/{ref}/invoices"""
-        path = f"/sessions/{reference_number}/invoices"
-        return self._pages(path, "sessionInvoiceList", "invoices", {})
+    def session_invoices(
+        self, reference_number: str, *, is_urgent: bool = False
+    ) -> AsyncIterator[Page]:
+        """Yield pages of a session's invoices; failures among them make them urgent.
 
-    def failed_invoices(self, reference_number: str) -> Iterator[Page]:
+        Source: GET /sessions/{ref}/invoices
+        """
+        path = _path("/sessions/{}/invoices", reference_number)
+        value = FAILURES if is_urgent else ROWS
+        return self._pages(path, "sessionInvoiceList", "invoices", value, {})
+
+    def failed_invoices(self, reference_number: str) -> AsyncIterator[Page]:
         """Yield pages of a session's failed invoices, the same records as `session_invoices`.
 
         Source: GET /sessions/{ref}/invoices/failed
         """
-        path = f"/sessions/{reference_number}/invoices/failed"
-        return self._pages(path, "sessionInvoiceList", "invoices", {})
+        path = _path("/sessions/{}/invoices/failed", reference_number)
+        return self._pages(path, "sessionInvoiceList", "invoices", FAILURES, {})
 
-    def session_invoice(self, reference_number: str, invoice_reference: str) -> dict[str, Any]:
+    async def session_invoice(
+        self, reference_number: str, invoice_reference: str
+    ) -> dict[str, Any]:
         """Return one invoice's status. Source: GET /sessions/{ref}/invoices/{invoiceRef}"""
-        path = f"/sessions/{reference_number}/invoices/{invoice_reference}"
-        answer: dict[str, Any] = self._get(path, "invoiceStatus")
+        path = _path("/sessions/{}/invoices/{}", reference_number, invoice_reference)
+        answer: dict[str, Any] = await self._get(path, "invoiceStatus", ROWS)
         return answer
 
-    def session_upo(self, reference_number: str, upo_reference: str) -> bytes:
+    async def session_upo(self, reference_number: str, upo_reference: str) -> bytes:
         """Return a page of a session's receipt, the XML.
 
         Source: GET /sessions/{ref}/upo/{upoRef}
         """
-        return self._upo(f"/sessions/{reference_number}/upo/{upo_reference}")
+        return await self._upo("/sessions/{}/upo/{}", reference_number, upo_reference)
 
-    def invoice_upo(self, reference_number: str, invoice_reference: str) -> bytes:
+    async def invoice_upo(self, reference_number: str, invoice_reference: str) -> bytes:
         """Return one invoice's receipt, the XML. Source: GET /sessions/{ref}/invoices/{ref}/upo"""
-        return self._upo(f"/sessions/{reference_number}/invoices/{invoice_reference}/upo")
+        return await self._upo("/sessions/{}/invoices/{}/upo", reference_number, invoice_reference)
 
-    def invoice_upo_by_ksef_number(self, reference_number: str, ksef_number: str) -> bytes:
+    async def invoice_upo_by_ksef_number(self, reference_number: str, ksef_number: str) -> bytes:
         """Return one invoice's receipt, the XML.
 
         Source: GET /sessions/{ref}/invoices/ksef/{ksefNumber}/upo
         """
-        return self._upo(f"/sessions/{reference_number}/invoices/ksef/{ksef_number}/upo")
+        return await self._upo("/sessions/{}/invoices/ksef/{}/upo", reference_number, ksef_number)
 
-    def symmetric_key_certificate(self, *, fresh: bool = False) -> dict[str, Any]:
-        """Return the public key that encrypts an export's own key; kept until asked for afresh."""
-        if self._symmetric_key is None or fresh:
-            keys = self.public_key_certificates()
-            self._symmetric_key = newest_key(keys, "SymmetricKeyEncryption", self.now())
-        return self._symmetric_key
+    async def symmetric_key(self) -> dict[str, Any]:
+        """Return the public key that encrypts an export's own key."""
+        keys = self.gateway.public_keys
+        return await keys.newest("SymmetricKeyEncryption", self.now(), self._login.ask_for_keys)
 
-    def request_export(self, body: dict[str, Any]) -> str:
+    def withdraw_key(self, key: dict[str, Any]) -> None:
+        """Take note that KSeF no longer takes a public key."""
+        self.gateway.public_keys.withdraw(key)
+
+    async def request_export(self, body: dict[str, Any]) -> str:
         """Ask for a package and return the export's reference number.
 
         Never repeated by itself: an answer that is lost may have started an export, and each
         takes one of ten places. Source: POST /invoices/exports
         """
         path = "/invoices/exports"
-        response = self._answer("POST", path, "invoiceExport", is_repeatable=False, json=body)
+        call = Call(
+            "POST", path, "invoiceExport", EXPORTS, is_repeatable=False, body={"json": body}
+        )
         try:
-            return str(json_of(response)["referenceNumber"])
+            return str(json_of(await self._answer(call))["referenceNumber"])
         except (KeyError, TypeError):
             raise ContractViolation("POST /invoices/exports: no referenceNumber") from None
 
-    def export_status(self, reference_number: str) -> dict[str, Any]:
+    async def export_status(self, reference_number: str) -> dict[str, Any]:
         """Return an export's status and, when built, its package with links signed anew.
 
         Raises `RequestRejected` with status 410 when KSeF has removed it.
         Source: GET /invoices/exports/{referenceNumber}
         """
-        path = f"/invoices/exports/{reference_number}"
-        answer: dict[str, Any] = self._get(path, "invoiceExportStatus")
+        path = _path("/invoices/exports/{}", reference_number)
+        answer: dict[str, Any] = await self._get(path, "invoiceExportStatus", POLLS)
         return answer
 
-    def _upo(self, path: str) -> bytes:
-        response = self._answer("GET", path, "sessionMisc")
-        promised = response.headers.get("x-ms-meta-hash")
-        if promised and promised != sha256_base64(response.content):
+    async def _upo(self, form: str, *references: str) -> bytes:
+        path = _path(form, *references)
+        answer = await self._answer(Call("GET", path, "sessionMisc", RECEIPTS))
+        promised = answer.headers.get("x-ms-meta-hash")
+        if promised and promised != sha256_base64(answer.content):
             raise CorruptDownload(f"GET {path}: the receipt does not have the hash KSeF gave it")
-        return response.content
+        return answer.content
 
-    def _pages(self, path: str, group: str, key: str, params: dict[str, str]) -> Iterator[Page]:
+    async def _pages(
+        self, path: str, group: str, key: str, value: int, params: dict[str, str]
+    ) -> AsyncIterator[Page]:
         """Follow the continuation token; filters are sent again with each page."""
         params = {**params, "pageSize": str(PAGE_SIZE)}
         token: str | None = None
         while True:
             headers = {"x-continuation-token": token} if token else {}
-            answer = self._get(path, group, params=params, headers=headers)
+            call = Call("GET", path, group, value, body={"params": params, "headers": headers})
+            answer = json_of(await self._answer(call))
             items = answer.get(key) if isinstance(answer, dict) else None
             if not isinstance(items, list):
                 raise ContractViolation(f"GET {path}: the answer lacks the list {key!r}")
@@ -238,61 +245,40 @@ class KsefClient:
             following = answer.get("continuationToken")
             if not following:
                 return
+            if not isinstance(following, str) or not following.isascii():
+                raise ContractViolation(f"GET {path}: the continuation token is no plain text")
             if following == token and not items:
                 raise ContractViolation(f"GET {path}: the continuation token goes in circles")
             token = following
 
-    def _get(self, path: str, group: str, **kwargs: Any) -> Any:
-        return json_of(self._answer("GET", path, group, **kwargs))
+    async def _get(self, path: str, group: str, value: int = LISTS) -> Any:
+        return json_of(await self._answer(Call("GET", path, group, value)))
 
-    def _answer(
-        self, method: str, path: str, group: str, *, is_repeatable: bool = True, **kwargs: Any
-    ) -> httpx.Response:
-        self._paced.admit(group)  # before the login: a token could end during the wait
-        extensions = {"group": group, "repeatable": is_repeatable}
-        response = self._http.request(method, path, extensions=extensions, **kwargs)
-        if warning := response.headers.get("X-System-Warning"):
+    async def _answer(self, call: Call) -> Answer:
+        """Return the answer to a call, sent again with another token if KSeF refuses the first."""
+        used: list[str] = []
+
+        async def bearer() -> str:
+            used.append(await self._login.bearer())
+            return used[-1]
+
+        answer = await self._sender.answer(call, bearer)
+        if answer.status == 401:
+            self._login.refuse(used[-1])
+            answer = await self._sender.answer(call, bearer)
+        if warning := answer.headers.get("X-System-Warning"):
             log.warning("%s: KSeF warns: %s", self.context, warning)
-        if response.is_server_error:  # of a request that is never repeated
-            raise Unavailable(f"{method} {path}: HTTP {response.status_code}; not sent again")
-        if response.is_error:
-            raise RequestRejected.from_response(response)
-        return response
+        if answer.status >= 400:
+            raise rejection_of(answer)
+        return answer
 
 
-def base_url_of(environment: str) -> str:
-    """Return the base URL of a named environment, or check a given one.
-
-    Raises `ConfigurationError` for unknown names, and for plain HTTP except on loopback.
-    """
-    if environment in ENVIRONMENTS:
-        return ENVIRONMENTS[environment]
-    url = urlsplit(environment)
-    is_safe = url.scheme == "https" or (url.scheme == "http" and is_loopback(environment))
-    if url.hostname and is_safe:
-        return environment.rstrip("/")
-    if url.scheme == "http":
-        raise ConfigurationError(
-            f"{environment} is plain HTTP, which would show your token to the network; use https"
-        )
-    raise ConfigurationError(
-        f"unknown environment {environment!r}; use {', '.join(ENVIRONMENTS)} or a base URL"
-    )
-
-
-def is_loopback(url: str) -> bool:
-    """Tell whether a URL stays on this machine, as an emulator's does."""
-    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-
-
-def http_transport(environment: str) -> httpx.HTTPTransport:
-    """Return a connection pool that goes through the proxy set in HTTPS_PROXY, if any.
-
-    httpx itself looks for a proxy only where it also chooses the transport.
-    """
-    url = urlsplit(base_url_of(environment))
-    is_direct = is_loopback(url.geturl()) or proxy_bypass(url.hostname or "")
-    return httpx.HTTPTransport(proxy=None if is_direct else getproxies().get(url.scheme))
+def _path(form: str, *references: str) -> str:
+    """Put references into a path; raises `ContractViolation` for what could be anything else."""
+    for reference in references:
+        if not REFERENCE.fullmatch(reference):
+            raise ContractViolation(f"{reference!r} is no reference or number of KSeF's")
+    return form.format(*references)
 
 
 def _instant(moment: datetime) -> str:

@@ -12,30 +12,27 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from kseflow.api.limits import Spending
-from kseflow.clock import TimeBox
-from kseflow.constants import FIRST_BACKOFF_S, STORAGE_DOMAIN, TIMEOUT_S, TRIES
+from kseflow.api.gateway import Gateway
+from kseflow.api.limits import Budget
+from kseflow.api.retry import backoff_s
+from kseflow.constants import DOWNLOAD_TIME_S, STORAGE_DOMAIN, TRIES
 from kseflow.errors import ContractViolation, CorruptDownload, Unavailable
 
 CHUNK_BYTES = 1 << 20
+VALUE = 5  # among requests that wait for a place
+AS_IT_IS = {"Accept": "*/*", "Accept-Encoding": "identity"}  # hashes are of the bytes as stored
 
 
 class Storage:
     """Download what signed links of one API lead to; outside KSeF's rate limits."""
 
-    def __init__(
-        self,
-        base_url: str,
-        transport: httpx.BaseTransport,
-        box: TimeBox,
-        spending: dict[str, Spending],
-    ) -> None:
-        self._api = urlsplit(base_url)
-        self._transport = transport
-        self._box = box
-        self._spending = spending
+    def __init__(self, gateway: Gateway, budget: Budget, who: object) -> None:
+        self._api = urlsplit(gateway.base_url)
+        self._gateway = gateway
+        self._budget = budget
+        self._who = who
 
-    def download(self, url: str, into: BinaryIO, *, what: str, max_bytes: int) -> str:
+    async def download(self, url: str, into: BinaryIO, *, what: str, max_bytes: int) -> str:
         """Write what `url` leads to into `into` and return its SHA-256 (Base64).
 
         `what` names it in errors. Faults that pass are tried again from the start. Raises
@@ -46,25 +43,25 @@ class Storage:
         self._check(url, what)
         begin = into.tell()
         for attempt in range(1, TRIES + 1):
-            self._box.check()
             try:
-                return self._streamed(url, into, what, max_bytes)
-            except (Unavailable, httpx.TransportError) as error:
+                async with (
+                    self._gateway.gate.place(VALUE, self._who),
+                    self._gateway.box.within(DOWNLOAD_TIME_S),
+                ):
+                    return await self._streamed(url, into, what, max_bytes)
+            except (Unavailable, httpx.RequestError, TimeoutError) as error:
                 # httpx names no URL in its errors; the storage's own texts might.
                 trouble = str(error) if isinstance(error, Unavailable) else type(error).__name__
             into.seek(begin)
             into.truncate()
             if attempt < TRIES:
-                self._box.sleep(FIRST_BACKOFF_S * 2 ** (attempt - 1))
+                await self._gateway.box.sleep(backoff_s(attempt))
         raise Unavailable(f"{what}: {trouble}, after {TRIES} tries")
 
-    def _streamed(self, url: str, into: BinaryIO, what: str, max_bytes: int) -> str:
-        # Not through httpx.Client, which logs every URL at level INFO.
-        timeout = httpx.Timeout(TIMEOUT_S).as_dict()
-        request = httpx.Request("GET", url, extensions={"timeout": timeout})
-        spent = self._spending.setdefault("storage", Spending())
+    async def _streamed(self, url: str, into: BinaryIO, what: str, max_bytes: int) -> str:
+        spent = self._budget.spent("storage")
         spent.request_count += 1
-        response = self._transport.handle_request(request)
+        response = await self._gateway.send(httpx.Request("GET", url, headers=AS_IT_IS))
         try:
             if response.status_code >= 500:
                 raise Unavailable(f"storage answers HTTP {response.status_code}")
@@ -73,14 +70,14 @@ class Storage:
                     f"{what}: storage answers HTTP {response.status_code}; has the link expired?"
                 )
             digest, byte_count = hashlib.sha256(), 0
-            for chunk in response.iter_raw(CHUNK_BYTES):
+            async for chunk in response.aiter_raw(CHUNK_BYTES):
                 byte_count += len(chunk)
                 if byte_count > max_bytes:
                     raise CorruptDownload(f"{what}: more than the {max_bytes:,} bytes allowed")
                 digest.update(chunk)
                 into.write(chunk)
         finally:
-            response.close()
+            await response.aclose()
             spent.received_bytes += response.num_bytes_downloaded
         found = base64.b64encode(digest.digest()).decode()
         if response.headers.get("x-ms-meta-hash", found) != found:

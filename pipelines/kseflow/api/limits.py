@@ -6,17 +6,17 @@ full blocks. Source: GET /rate-limits and docs limity/limity-api.md.
 
 import logging
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-
-import httpx
 
 from kseflow.clock import TimeBox
 from kseflow.constants import PRODUCTION_LIMITS, WINDOW_MARGIN_S
 
 log = logging.getLogger(__name__)
 
+SHARED_GROUPS = ("anonymous", "global")  # KSeF counts them per address, not per taxpayer
 LONG_WAIT_S = 2.0  # a longer one is worth a line in the log
 WINDOWS_S = (1.0, 60.0, 3600.0)
 
@@ -32,36 +32,62 @@ class Spending:
     received_bytes: int = 0
 
 
+@dataclass
+class Sent:
+    """What was sent of one group of endpoints: when, what is on its way, and until when none."""
+
+    times: list[float] = field(default_factory=list)
+    in_flight_count: int = 0
+    blocked_until: float = 0.0
+
+
 class SlidingWindows:
     """One taxpayer's requests of the last hour per group, and when the next may go out.
 
-    The `anonymous` group (login, public keys) is counted by KSeF per address, not per taxpayer:
-    windows made with the same `anonymous` list share it.
+    `shared` are the groups that KSeF counts per address: windows made with the same share them.
     """
 
-    def __init__(self, now: Callable[[], datetime], anonymous: list[float] | None = None) -> None:
+    def __init__(
+        self, now: Callable[[], datetime], shared: Mapping[str, Sent] | None = None
+    ) -> None:
         self._now = now
-        self._times: dict[str, list[float]] = {"anonymous": [] if anonymous is None else anonymous}
-        self._blocked_until: dict[str, float] = {}
+        self._sent: dict[str, Sent] = dict(shared or {})
         self.limits: Mapping[str, tuple[int, int, int]] = PRODUCTION_LIMITS
 
     def delay_s(self, group: str) -> float:
-        """Return the seconds until a request of `group` fits all three windows."""
-        now, times = self._now().timestamp(), self._recent(group)
-        free_at = [now, self._blocked_until.get(group, now)]
+        """Return the seconds until a request of `group` fits all three windows.
+
+        One on its way counts as if KSeF took it this moment: nobody knows when it does.
+        """
+        now, sent = self._now().timestamp(), self._of(group)
+        times = self._recent(group)
+        count = len(times) + sent.in_flight_count
+        free_at = [now, sent.blocked_until]
         for window_s, limit in zip(WINDOWS_S, self._limit(group), strict=True):
-            if 0 <= limit <= len(times):
-                free_at.append((times[-limit] if limit else now) + window_s + WINDOW_MARGIN_S)
+            if 0 <= limit <= count:
+                place = count - limit
+                oldest = times[place] if limit and place < len(times) else now
+                free_at.append(oldest + window_s + min(WINDOW_MARGIN_S, window_s / 20))
         return max(free_at) - now
+
+    @contextmanager
+    def on_its_way(self, group: str) -> Iterator[None]:
+        """Count a request while it is on its way, and from its end on for an hour."""
+        sent = self._of(group)
+        sent.in_flight_count += 1
+        try:
+            yield
+        finally:
+            sent.in_flight_count -= 1
+            self.spend(group)
 
     def spend(self, group: str) -> None:
         """Count a request that was answered, or failed, just now."""
-        times = self._times.setdefault(group, [])
-        times[:] = [*self._recent(group), self._now().timestamp()]
+        self._of(group).times = [*self._recent(group), self._now().timestamp()]
 
     def block(self, group: str, seconds: float) -> None:
         """Let no request of `group` out for `seconds`, as a 429 demands."""
-        self._blocked_until[group] = self._now().timestamp() + seconds
+        self._of(group).blocked_until = self._now().timestamp() + seconds
 
     def remaining_count(self, group: str) -> int | None:
         """Return how many requests the hour's window still takes; None when unlimited."""
@@ -78,50 +104,47 @@ class SlidingWindows:
 
     def restore(self, group: str, times: Iterable[datetime]) -> None:
         """Take over what earlier runs spent, so that their last hour counts in this one."""
-        recent = self._times.setdefault(group, [])
-        recent[:] = sorted([*recent, *(time.timestamp() for time in times)])
+        sent = self._of(group)
+        sent.times = sorted([*sent.times, *(time.timestamp() for time in times)])
+
+    def _of(self, group: str) -> Sent:
+        return self._sent.setdefault(group, Sent())
 
     def _limit(self, group: str) -> tuple[int, int, int]:
         return self.limits.get(group) or PRODUCTION_LIMITS.get(group) or self.limits["other"]
 
     def _recent(self, group: str) -> list[float]:
-        """Return the last hour's times; a copy, for the progress display asks from its thread."""
-        times = self._times.get(group, [])
-        horizon = self._now().timestamp() - WINDOWS_S[-1] - WINDOW_MARGIN_S
+        """Return the times that a window still counts; a copy, for the progress display asks from its thread."""
+        sent = self._sent.get(group)
+        times = sent.times if sent else []
+        limits = zip(WINDOWS_S, self._limit(group), strict=True)
+        counted_s = max((window_s for window_s, limit in limits if limit >= 0), default=0.0)
+        horizon = self._now().timestamp() - counted_s - WINDOW_MARGIN_S
         return times[bisect_right(times, horizon) :]
 
 
-class PacedTransport(httpx.BaseTransport):
-    """Hold each request back until its group's windows have room; count what it cost."""
+class Budget:
+    """What one taxpayer may still ask, what it cost so far, and the wait for the next."""
 
-    def __init__(self, inner: httpx.BaseTransport, windows: SlidingWindows, box: TimeBox) -> None:
-        self._inner = inner
-        self.windows = windows
-        self.box = box
+    def __init__(self, box: TimeBox, shared: Mapping[str, Sent]) -> None:
+        self.windows = SlidingWindows(box.now, shared)
         self.spending: dict[str, Spending] = {}
+        self._box = box
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        group = request.extensions["group"]
-        self.admit(group)
-        spent = self.spending[group]
-        spent.request_count += 1
-        try:
-            response = self._inner.handle_request(request)
-            response.read()
-        finally:
-            self.windows.spend(group)
-        spent.received_bytes += len(response.content)
-        return response
+    def spent(self, group: str) -> Spending:
+        """Return what a group cost so far, to be added to."""
+        return self.spending.setdefault(group, Spending())
 
-    def admit(self, group: str) -> None:
-        """Wait until the windows of `group` have room."""
-        spent = self.spending.setdefault(group, Spending())
-        self.box.check()
-        if (wait_s := self.windows.delay_s(group)) > 0:
+    @asynccontextmanager
+    async def admitted(self, group: str) -> AsyncIterator[None]:
+        """Wait until the windows have room, and count the request that is sent inside."""
+        spent = self.spent(group)
+        self._box.check()
+        while (wait_s := max(map(self.windows.delay_s, (group, "global")))) > 0:
             if wait_s > LONG_WAIT_S:
                 log.info("waiting %.0f s for KSeF's %s limit", wait_s, group)
-            self.box.sleep(wait_s)
+            await self._box.sleep(wait_s)
             spent.waited_s += wait_s
-
-    def close(self) -> None:
-        self._inner.close()
+        with self.windows.on_its_way(group), self.windows.on_its_way("global"):
+            spent.request_count += 1
+            yield

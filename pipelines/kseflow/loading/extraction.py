@@ -1,134 +1,137 @@
-"""One run of the extraction: every taxpayer's lanes, interleaved so that no wait idles others."""
+"""One run of the extraction: all taxpayers at once, and the door through which dlt takes rows."""
 
+import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC
 from typing import Any
 
-import pyarrow as pa
-
 from kseflow.api.client import KsefClient
-from kseflow.clock import TimeBox
-from kseflow.constants import COMMIT_EVERY_S, COMMIT_ROWS
-from kseflow.loading.lane import Lane, Rows, Run
-from kseflow.loading.taxpayer import LoginLane
+from kseflow.clock import Loop, TimeBox
+from kseflow.loading.kept import Commit, Cursor, Kept
+from kseflow.loading.share import Lane, Run, Share
+from kseflow.loading.taxpayer import load_share
 from kseflow.loading.warehouse import Warehouse
 from kseflow.options import Options
-from kseflow.raw.arrow import Table
-from kseflow.raw.tables import API_REQUESTS, SYNC_LOG, TABLES, taxpayer_stamps
+from kseflow.raw.tables import API_REQUESTS, EXPORT_PACKAGES, SESSIONS, SYNC_LOG, taxpayer_stamps
 
 log = logging.getLogger(__name__)
 
-COMMIT = None  # stands between rows where a commit is due
+WITH_CURSORS = (SESSIONS.name, EXPORT_PACKAGES.name)
 
 
 class Extraction:
-    """Everything one run asks KSeF, as rows of the raw tables with the points to commit at."""
+    """Everything one run asks KSeF; `take` gives it to dlt, commit by commit.
 
-    def __init__(
-        self,
-        clients: Sequence[KsefClient],
-        box: TimeBox,
-        options: Options,
-    ) -> None:
+    Requests go out in an event loop of their own, also while dlt commits.
+    """
+
+    def __init__(self, clients: Sequence[KsefClient], box: TimeBox, options: Options) -> None:
+        """Ask through clients that share one gateway."""
         self.clients = clients
         self.lanes: list[Lane] = []  # all that were begun
         self.run_id = f"{box.now().astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.is_done = False
         self._box = box
         self._options = options
-        self._flow: Iterator[Rows | None] | None = None
-        self._cursors: Callable[[str], dict[str, Any]]
+        self._loop: Loop | None = None
+        self._work: asyncio.Task[None] | None = None
+        self._kept: Kept
 
-    def rows(
+    def begin(
         self,
         warehouse: Warehouse,
-        cursors: Callable[[str], dict[str, Any]],
+        cursors: Callable[[str], dict[str, Cursor]],
         tables: frozenset[str],
-        *,
-        until_commit: bool,
-    ) -> Iterator[Rows]:
-        """Yield rows, those of `tables` and the logs: all, or those up to the next commit.
-
-        `cursors` returns the cursors of a resource in the state of the load package that the
-        rows go into.
-        """
-        self._cursors = cursors
-        if self._flow is None:
-            self._flow = self._run(warehouse, tables)
-        pages: dict[Table, list[pa.Table]] = {}
-        for rows in self._flow:
-            if rows is not COMMIT:
-                pages.setdefault(rows[0], []).append(rows[1])
-                continue
-            yield from _joined(pages)
-            if until_commit:
-                return
-            pages.clear()
-        yield from _joined(pages)
-        self.is_done = True
-
-    def _run(self, warehouse: Warehouse, tables: frozenset[str]) -> Iterator[Rows | None]:
-        """Take the next answer from the lane whose windows have room first, to the end."""
+    ) -> None:
+        """Read what earlier runs left; `cursors` returns those of a resource in dlt's state."""
+        if self._loop is not None:
+            return
+        now = self._box.now()
+        for (context, group), times in warehouse.request_times(now).items():
+            for client in self.clients:
+                if client.context == context:
+                    client.windows.restore(group, times)
+        gate = self.clients[0].gateway.gate
+        self._kept = Kept(self._box, gate, {name: cursors(name) for name in WITH_CURSORS})
         run = Run(
             options=self._options,
             tables=tables,
             worklist=warehouse.worklist(),
-            asked_exports=warehouse.asked_exports(self._box.now()),
-            cursors=lambda resource: self._cursors(resource),
+            asked_exports=warehouse.asked_exports(now),
+            kept=self._kept,
+            lanes=self.lanes,
         )
-        self._restore_windows(warehouse)
-        for table in TABLES:  # so that each exists after the first load, rows or none
-            yield table, table.schema.empty_table()
-        steps = self._begun(LoginLane(client, run) for client in self.clients)
-        committed_at, row_count = self._box.now(), 0
-        while steps:
-            lane = min(steps, key=Lane.delay_s)
-            waiting_s = max((self._box.now() - committed_at).total_seconds(), lane.delay_s())
-            if row_count > COMMIT_ROWS or (row_count and waiting_s > COMMIT_EVERY_S):
-                yield from self._accounts()
-                log.info("saving %s rows", f"{row_count:,}")
-                yield COMMIT
-                committed_at, row_count = self._box.now(), 0
-            rows = next(steps[lane], None)
-            if rows is None:
-                del steps[lane]
-                steps |= self._begun(lane.followers())
-                continue
-            row_count += rows[1].num_rows
-            yield rows
-        yield from self._accounts()
+        self._loop = self._box.loop()
+        self._loop.__enter__()
+        self._loop.run(self._start(run))
 
-    def _begun(self, lanes: Iterable[Lane]) -> dict[Lane, Iterator[Rows]]:
-        begun = {lane: lane.rows() for lane in lanes}
-        self.lanes.extend(begun)
-        return begun
+    def take(self) -> Commit:
+        """Wait until a commit is due, and return it; the last one ends the extraction."""
+        if self._loop is None:
+            raise RuntimeError("begin comes first")
+        commit = self._loop.run(self._due())
+        if commit.is_last:
+            self.is_done = True
+            self.close()
+        elif any(rows.num_rows for _, rows in commit.rows):
+            log.info("saving %s rows", f"{sum(rows.num_rows for _, rows in commit.rows):,}")
+        return commit
 
-    def _restore_windows(self, warehouse: Warehouse) -> None:
-        spent = warehouse.request_times(self._box.now())
-        for client in self.clients:
-            for (context, group), times in spent.items():
-                if context == client.context:
-                    client.windows.restore(group, times)
+    def close(self) -> None:
+        """End the extraction, whatever it is doing; what was not taken is asked for again."""
+        if self._loop is not None:
+            loop, self._loop = self._loop, None
+            loop.run(self._ended())
+            loop.__exit__(None, None, None)
 
-    def _accounts(self) -> Iterator[Rows]:
-        """Yield the run's log and spending so far; later rows of the run replace them."""
-        log_rows = [
+    async def _start(self, run: Run) -> None:
+        self._work = asyncio.create_task(self._load(run))
+
+    async def _load(self, run: Run) -> None:
+        try:
+            async with asyncio.TaskGroup() as shares:
+                for client in self.clients:
+                    shares.create_task(load_share(Share(client, run)))
+        finally:
+            self._kept.end()
+
+    async def _due(self) -> Commit:
+        await self._kept.due()
+        if self._work is not None and self._work.done():
+            self._work.result()
+        for table, rows in ((SYNC_LOG, self._log_rows()), (API_REQUESTS, self._spent_rows())):
+            self._kept.keep(table, table.arrow(rows))
+        return self._kept.take()
+
+    async def _ended(self) -> None:
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.gather(self._work, return_exceptions=True)
+        for gateway in {client.gateway for client in self.clients}:
+            await gateway.aclose()
+
+    def _log_rows(self) -> list[dict[str, Any]]:
+        """Return the run's log so far; later rows of the run replace these."""
+        return [
             {
                 **self._stamps(lane.client),
                 "environment": lane.client.base_url,
                 "taxpayer_name": lane.client.context.name,
-                **vars(lane.part),
+                **vars(lane.log),
             }
             for lane in self.lanes
         ]
-        spent_rows = []
+
+    def _spent_rows(self) -> list[dict[str, Any]]:
+        """Return what the run spent so far; later rows of the run replace these."""
+        rows = []
         for client in self.clients:
             for group, spending in client.spending.items():
                 times = [time.isoformat() for time in client.windows.request_times(group)]
                 limit = client.windows.hourly_limit(group)
-                spent_rows.append(
+                rows.append(
                     {
                         **self._stamps(client),
                         **vars(spending),
@@ -137,8 +140,7 @@ class Extraction:
                         "requested_at": times if limit >= 0 else [],
                     }
                 )
-        yield SYNC_LOG, SYNC_LOG.arrow(log_rows)
-        yield API_REQUESTS, API_REQUESTS.arrow(spent_rows)
+        return rows
 
     def _stamps(self, client: KsefClient) -> dict[str, Any]:
         context = client.context
@@ -146,9 +148,3 @@ class Extraction:
             **taxpayer_stamps(context.type, context.id, self._box.now()),
             "run_id": self.run_id,
         }
-
-
-def _joined(pages: dict[Table, list[pa.Table]]) -> Iterator[Rows]:
-    """Join pages into one table each: dlt takes as long for ten rows as for ten thousand."""
-    for table, parts in pages.items():
-        yield table, pa.concat_tables(parts)

@@ -1,0 +1,166 @@
+"""What the lanes of a run share, and one taxpayer's share of it.
+
+A lane is one part of a share that waits for limits of its own; trouble ends the lane it
+concerns, is told in the lane's log, and goes no further.
+"""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from kseflow.api.client import KsefClient
+from kseflow.constants import FAILURES_FIRST_S
+from kseflow.context import Context
+from kseflow.errors import KsefError, OutOfTime
+from kseflow.loading.kept import Cursor, Kept
+from kseflow.loading.warehouse import AskedExport
+from kseflow.loading.worklist import Worklist
+from kseflow.options import Options
+from kseflow.raw.arrow import Table
+from kseflow.raw.tables import taxpayer_stamps
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Log:
+    """What one lane did, a row of `sync_log`.
+
+    Not stored there: the sessions whose invoices were read, and these invoices by outcome.
+    """
+
+    resource: str
+    started_at: datetime
+    ended_at: datetime
+    modified_from: datetime | None = None
+    cursor_text: str | None = None
+    page_count: int = 0
+    row_count: int = 0
+    changed_count: int = 0
+    session_count: int = 0
+    accepted_count: int = 0
+    failed_count: int = 0
+    pending_count: int = 0
+    outcome: str = "running"
+    message: str | None = None
+
+    def warn(self, message: str) -> None:
+        self.outcome, self.message = "warning", message
+        log.warning("%s", message)
+
+    def fail(self, message: str) -> None:
+        self.outcome, self.message = "failed", message
+        log.error("%s", message)
+
+
+@dataclass
+class Lane:
+    """A lane as others see it: whose, its log, KSeF's group of limits it waits for, what is left.
+
+    `left_count` are sessions still to be read, None where nobody knows; `trouble` ended it.
+    """
+
+    client: KsefClient
+    log: Log
+    group: str
+    left_count: int | None = None
+    trouble: KsefError | None = None
+
+
+class Failures:
+    """Sessions with failures still to be read, over all taxpayers; exports wait for them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none_left = asyncio.Event()
+        self._none_left.set()
+
+    def add(self, count: int) -> None:
+        """Take note of so many more; fewer when negative."""
+        self._count += count
+        if self._count > 0:
+            self._none_left.clear()
+        else:
+            self._none_left.set()
+
+    async def read(self) -> None:
+        """Wait until none is left, but no longer than is fair to exports."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAILURES_FIRST_S):
+                await self._none_left.wait()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all shares of a run have in common.
+
+    `asked_exports` are those of the last day, by taxpayer and subject type.
+    """
+
+    options: Options
+    tables: frozenset[str]
+    worklist: Worklist
+    asked_exports: dict[tuple[Context, str], list[AskedExport]]
+    kept: Kept
+    lanes: list[Lane]
+    failures: Failures = field(default_factory=Failures)
+
+
+class Share:
+    """One taxpayer's share: the client to ask, and where rows and cursors go."""
+
+    def __init__(self, client: KsefClient, run: Run) -> None:
+        self.client = client
+        self.run = run
+        self.context = client.context
+
+    def keep(self, table: Table, rows: pa.Table, cursor: tuple[str, Cursor] | None = None) -> None:
+        """Put rows, and the cursor (by its name) that they earned, into the open commit."""
+        if cursor is not None:
+            name, value = cursor
+            cursor = self._key(name), value
+        self.run.kept.keep(table, rows, cursor)
+
+    def cursor(self, table: Table, name: str) -> Cursor:
+        """Return a copy of a cursor of this taxpayer, empty at first."""
+        return self.run.kept.cursor(table.name, self._key(name))
+
+    def stamps(self, read_at: datetime | None = None) -> dict[str, Any]:
+        """Return the columns that every row has; `read_at` is now if not said."""
+        return taxpayer_stamps(self.context.type, self.context.id, read_at or self.client.now())
+
+    @contextmanager
+    def lane(self, resource: str, group: str) -> Iterator[Lane]:
+        """Begin a lane, and tell in its log how it ends; only cancellation goes further."""
+        now = self.client.now()
+        lane = Lane(self.client, Log(resource, now, now), group)
+        self.run.lanes.append(lane)
+        try:
+            yield lane
+        except OutOfTime as error:
+            log.info("%s: %s", self.context, error)
+            lane.trouble = error
+            if lane.log.outcome == "running":
+                lane.log.outcome, lane.log.message = "out of time", str(error)
+        except KsefError as error:
+            lane.trouble = error
+            lane.log.fail(f"{self.context}: {error}")
+        except Exception as error:  # a bug of ours stops no other taxpayer; the log shows where
+            log.debug("%s", traceback.format_exc())
+            lane.trouble = KsefError(str(error))
+            name = type(error).__name__
+            lane.log.fail(f"{self.context}: {name}: {error} (a bug; -v shows where)")
+        finally:
+            lane.log.ended_at = self.client.now()
+        if lane.log.outcome == "running":
+            lane.log.outcome = "ok"
+
+    def _key(self, name: str) -> str:
+        return f"{self.context.type}:{self.context.id}:{name}"
