@@ -24,8 +24,9 @@ from ksef_emulator import (
 )
 from ksef_emulator.oddities import CountedFailures
 from kseflow.api.client import KsefClient
-from kseflow.api.credentials import Context, TokenCredentials
+from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import TimeBox
+from kseflow.context import Context
 from kseflow.loading.run import LoadSummary, load
 from kseflow.loading.source import make_clients
 from kseflow.loading.warehouse import Warehouse

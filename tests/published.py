@@ -10,11 +10,12 @@ from pathlib import Path
 import duckdb
 
 from ksef_emulator import Emulator, VirtualClock, World, serve
-from kseflow.api.credentials import Context, TokenCredentials
+from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import TimeBox
+from kseflow.context import Context
+from kseflow.database import load_file
 from kseflow.loading.run import load
 from kseflow.loading.source import make_clients
-from kseflow.loading.warehouse import load_file
 from kseflow.marts.build import build
 from kseflow.options import Options
 

@@ -120,7 +120,7 @@ def test_load_and_status_work_against_an_emulator_in_another_process(shell):
             "select sum(total_invoice_count) from ksef_raw.sessions "
             "where status_code in (405, 420, 430, 435) group by context_id order by context_id"
         ).fetchall()
-    taxpayers = sorted(summary["taxpayers"], key=lambda taxpayer: taxpayer["context"]["id"])
+    taxpayers = sorted(summary["taxpayers"], key=lambda taxpayer: taxpayer["context_id"])
     # Of sessions that failed as a whole KSeF counts invoices that it never lists.
     assert [(taxpayer["worklist_missing_count"],) for taxpayer in taxpayers] == unlisted
     assert all(missing_count > 0 for (missing_count,) in unlisted)
@@ -156,12 +156,12 @@ def test_taxpayers_can_be_configured_in_dlts_files_and_with_certificates(shell):
     assert loaded.returncode == 0, loaded.stderr
     taxpayers = json.loads(loaded.stdout)["taxpayers"]
     assert all(taxpayer["session_count"] for taxpayer in taxpayers)
-    assert {t["context"]["id"]: t["context"]["name"] for t in taxpayers} == {
+    assert {t["context_id"]: t["taxpayer_name"] for t in taxpayers} == {
         first["nip"]: "Zakłady Mięsne",
         second["nip"]: None,
     }
     one = shell.run("load", "--json", "--only", "sessions", "--nip", first["nip"])
-    assert {part["taxpayer"] for part in json.loads(one.stdout)["parts"]} == {f"NIP {first['nip']}"}
+    assert {part["context_id"] for part in json.loads(one.stdout)["parts"]} == {first["nip"]}
 
 
 def test_a_taxpayer_that_fails_makes_the_exit_code_3_and_the_rest_is_loaded(shell):
@@ -172,8 +172,8 @@ def test_a_taxpayer_that_fails_makes_the_exit_code_3_and_the_rest_is_loaded(shel
     loaded = shell.run("load", "--json")
     assert loaded.returncode == 3
     summary = json.loads(loaded.stdout)
-    assert summary["failed_taxpayers"] == [f"NIP {broken}"]
-    by_nip = {t["context"]["id"]: t for t in summary["taxpayers"]}
+    assert [t["context_id"] for t in summary["failed_taxpayers"]] == [broken]
+    by_nip = {t["context_id"]: t for t in summary["taxpayers"]}
     assert by_nip[introduction["taxpayers"][1]["nip"]]["stored_count"] > 0
 
 

@@ -15,8 +15,9 @@ import pytest
 
 from ksef_emulator import Fault, VirtualClock
 from kseflow.api.client import KsefClient, base_url_of
-from kseflow.api.credentials import CertificateCredentials, Context, TokenCredentials
+from kseflow.api.credentials import CertificateCredentials, TokenCredentials
 from kseflow.clock import TimeBox
+from kseflow.context import Context
 from kseflow.errors import (
     AccessDenied,
     ConfigurationError,

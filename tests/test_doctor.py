@@ -17,7 +17,7 @@ import duckdb
 import pytest
 
 from ksef_emulator import Fault, RunningClock, VirtualClock
-from kseflow.loading.warehouse import load_file
+from kseflow.database import load_file
 from kseflow.watch.doctor.examine import Health, Line, examine
 from kseflow.watch.doctor.files import examine_databases
 from published import NIPS, change, copy_published
@@ -453,7 +453,7 @@ def test_warnings_alone_exit_0_and_an_error_exits_1(stage, configure):
     document = json.loads(machine.stdout)
     assert document["counts"]["error"] == 1
     (error,) = (line for line in document["lines"] if line["health"] == "error")
-    assert (error["topic"], error["taxpayer"]["id"]) == ("login", second)
+    assert (error["topic"], error["context_id"]) == ("login", second)
     told = shown.stdout + shown.stderr + machine.stdout + machine.stderr
     assert SECRET not in told
     assert made.tokens[made.contexts[0]] not in told

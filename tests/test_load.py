@@ -11,15 +11,15 @@ import pytest
 
 from ksef_emulator import Fault
 from kseflow.api.client import KsefClient
+from kseflow.database import locked
 from kseflow.errors import ConfigurationError, WarehouseError
-from kseflow.loading.run import locked
 from kseflow.loading.source import make_clients
 from kseflow.loading.warehouse import Warehouse
 from kseflow.watch.status import status
 
 
 def outcomes(summary, context):
-    return {p["resource"]: p["outcome"] for p in summary.parts if p["taxpayer"] == str(context)}
+    return {p["resource"]: p["outcome"] for p in summary.parts if p["taxpayer"] == context}
 
 
 def invoice_count(stage, context):
@@ -34,7 +34,7 @@ def test_one_taxpayers_trouble_does_not_touch_the_others(stage, token):
     healthy, broken, _ = made.contexts
     made.tokens[broken] = getattr(made.world.taxpayers[1], token)
     summary = made.load_frozen()
-    assert summary.failed_taxpayers == [str(broken)]
+    assert summary.failed_taxpayers == [broken]
     assert set(outcomes(summary, healthy).values()) == {"ok"}
     assert invoice_count(made, healthy) > 0
     assert invoice_count(made, broken) == 0
@@ -50,7 +50,7 @@ def test_a_bug_of_ours_stops_one_taxpayer_only_and_is_logged(stage, caplog):
         clients[0].sessions = lambda *args, **kwargs: 1 / 0
 
     summary = made.load(around=break_first)
-    assert summary.failed_taxpayers == [str(made.contexts[0])]
+    assert summary.failed_taxpayers == [made.contexts[0]]
     assert "ZeroDivisionError" in caplog.text
     assert invoice_count(made, made.contexts[1]) > 0
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from kseflow.api.credentials import Context
+from kseflow.context import Context
 from kseflow.logins import configured_credentials
 from kseflow.terminal import print_status
 
@@ -68,7 +68,7 @@ def test_every_run_writes_the_name_and_status_tells_the_last_one(stage, capsys):
     made.clock.sleep(1)
     named(made, "Renamed").load(only=["sessions"])
     assert [state.context.name for state in made.status()] == ["Renamed", None]
-    assert made.status()[0].as_json()["context"]["name"] == "Renamed"
+    assert made.status()[0].as_json()["taxpayer_name"] == "Renamed"
     made.clock.sleep(1)
     named(made, None).load(only=["sessions"])
     assert [state.context.name for state in made.status()] == [None, None]

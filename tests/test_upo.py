@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from ksef_emulator import Backlog, Fault
-from kseflow.api.credentials import Context
+from kseflow.context import Context
 from kseflow.errors import CorruptDownload, RequestRejected, Unavailable
 from kseflow.loading.source import make_clients
 from kseflow.loading.upo import UpoPage, save_upo, upo_documents

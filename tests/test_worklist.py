@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from kseflow.api.credentials import Context
+from kseflow.context import Context
 from kseflow.loading.worklist import STORED, Worklist
 from kseflow.raw.tables import INVOICE_READS, SESSIONS
 

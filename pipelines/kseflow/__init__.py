@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kseflow.api.client import KsefClient
-    from kseflow.api.credentials import CertificateCredentials, Context, TokenCredentials
+    from kseflow.api.credentials import CertificateCredentials, TokenCredentials
+    from kseflow.context import Context
     from kseflow.errors import KsefError
     from kseflow.loading.source import ksef_source
 
@@ -19,7 +20,7 @@ __all__ = [
 
 _HOMES = {
     "CertificateCredentials": "api.credentials",
-    "Context": "api.credentials",
+    "Context": "context",
     "KsefClient": "api.client",
     "KsefError": "errors",
     "TokenCredentials": "api.credentials",

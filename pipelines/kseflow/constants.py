@@ -12,6 +12,8 @@ ENVIRONMENTS = {
 
 WARSAW = ZoneInfo("Europe/Warsaw")  # what people are shown, and mean when they name no zone
 
+DATASET = "ksef_raw"  # the schema that loads write
+
 MEMORY_LIMIT = "2500MB"  # of DuckDB while it builds; beyond it, it uses the disk
 
 PAGE_SIZE = 1000  # rows; the contract's maximum, and every page is one request of the budget

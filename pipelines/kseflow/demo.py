@@ -4,17 +4,18 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import duckdb
 from rich.console import Console
 from rich.markup import escape
 
 from ksef_emulator import Emulator, ExportSettings, Oddities, VirtualClock, World, serve
-from kseflow.api.credentials import Context, TokenCredentials
+from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import TimeBox
+from kseflow.context import Context
+from kseflow.database import load_file, published
 from kseflow.errors import ConfigurationError
 from kseflow.loading.run import LoadSummary, load, working_folder
 from kseflow.loading.source import make_clients
-from kseflow.loading.warehouse import Warehouse, load_file
+from kseflow.loading.warehouse import Warehouse
 from kseflow.marts.build import build
 from kseflow.options import Options
 from kseflow.pages.html import write_report
@@ -171,7 +172,7 @@ def _print_findings(console: Console, database: Path, names: dict[str, str]) -> 
         "first-pass rate",
     )
     reasons = table("Top failure reasons", "reason", "invoices")
-    with duckdb.connect(str(database), read_only=True) as connection:
+    with published(database) as connection:
         for nip, accepted, failed, first_pass_rate in connection.sql(RATES_SQL).fetchall():
             total = accepted + failed
             rates.add_row(

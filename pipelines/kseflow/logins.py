@@ -16,8 +16,9 @@ from dlt.common.configuration.providers.toml import TomlProviderReadException
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import TSecretStrValue
 
-from kseflow.api.credentials import CertificateCredentials, Context, Credentials, TokenCredentials
+from kseflow.api.credentials import CertificateCredentials, Credentials, TokenCredentials
 from kseflow.constants import EXPORTS_PER_HOUR, WARSAW
+from kseflow.context import Context
 from kseflow.errors import ConfigurationError
 from kseflow.options import SUBJECT_TYPES, Options
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kseflow.api.credentials import Context
 from kseflow.constants import WARSAW
+from kseflow.context import Context
 from kseflow.loading.run import LoadSummary
 from kseflow.loading.warehouse import Warehouse
 from kseflow.marts.build import BuildSummary
@@ -30,7 +30,9 @@ def print_load(
     states = status(Warehouse.of_file(summary.database), summary.ended_at, in_progress=in_progress)
     if as_json:
         taxpayers = [state.as_json() for state in states]
-        _print_json(asdict(summary) | {"taxpayers": taxpayers, "build": built and asdict(built)})
+        _print_json(
+            summary.as_json() | {"taxpayers": taxpayers, "build": built and built.as_json()}
+        )
         return
     console = report_console()
     console.print(_load_table(summary))
@@ -70,14 +72,14 @@ def _load_table(summary: LoadSummary) -> Table:
         counters = ("changed", "session", "accepted", "failed", "pending")
         numbers = [sum(part[f"{counter}_count"] for part in parts) for counter in counters]
         numbers += [sum(part[name] for part in exports) for name in ("page_count", "row_count")]
-        made.add_row(taxpayer, *(f"{number:,}" for number in numbers))
+        made.add_row(str(taxpayer), *(f"{number:,}" for number in numbers))
     return made
 
 
 def print_build(summary: BuildSummary, *, as_json: bool) -> None:
     """Print what a build did: how many steps passed, warnings, what was published."""
     if as_json:
-        _print_json(asdict(summary))
+        _print_json(summary.as_json())
         return
     console = report_console()
     steps = ", ".join(f"{count} {status}" for status, count in sorted(summary.node_counts.items()))

@@ -15,8 +15,9 @@ import httpx
 import pyarrow.compute as pc
 
 from ksef_emulator import Backlog, Emulator, VirtualClock, World
-from kseflow.api.credentials import Context, TokenCredentials
+from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import TimeBox
+from kseflow.context import Context
 from kseflow.loading.extraction import Extraction
 from kseflow.loading.source import make_clients
 from kseflow.loading.warehouse import Warehouse

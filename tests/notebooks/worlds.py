@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ksef_emulator import Emulator, VirtualClock, World, serve
-from kseflow.api.credentials import Context, TokenCredentials
+from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import TimeBox
+from kseflow.context import Context
 from kseflow.loading.run import load
 from kseflow.loading.source import make_clients
 from kseflow.marts.build import build

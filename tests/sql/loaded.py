@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ksef_emulator import Emulator, ExportSettings, VirtualClock, World, serve
 from ksef_emulator.app import Quirks
-from kseflow.api.credentials import Context, TokenCredentials
+from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import TimeBox
+from kseflow.context import Context
 from kseflow.loading.run import load
 from kseflow.loading.source import make_clients
 from kseflow.options import Options

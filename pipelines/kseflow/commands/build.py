@@ -36,7 +36,7 @@ def build(
 
     Example: kseflow build --database /srv/ksef/ksef.duckdb
     """
-    from kseflow.loading.warehouse import load_file
+    from kseflow.database import load_file
     from kseflow.marts.build import build as run_build
     from kseflow.progress import narrated
     from kseflow.terminal import print_build

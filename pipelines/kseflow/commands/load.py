@@ -110,9 +110,9 @@ def load(
 
     Example: kseflow load --environment production --build
     """
+    from kseflow.database import load_file
     from kseflow.loading.run import load as run_load
     from kseflow.loading.source import make_clients
-    from kseflow.loading.warehouse import load_file
     from kseflow.logins import (
         configured_credentials,
         configured_environment,

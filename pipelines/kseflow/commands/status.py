@@ -27,7 +27,8 @@ def status(
 
     Example: kseflow status --json
     """
-    from kseflow.loading.warehouse import Warehouse, load_file
+    from kseflow.database import load_file
+    from kseflow.loading.warehouse import Warehouse
     from kseflow.marts.publish import last_published
     from kseflow.terminal import print_status
     from kseflow.watch.status import status as read_status

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from kseflow.api.client import KsefClient
-from kseflow.api.credentials import Context
+from kseflow.context import Context
 from kseflow.errors import KsefError, OutOfTime, Throttled
 from kseflow.loading.warehouse import AskedExport
 from kseflow.loading.worklist import Worklist

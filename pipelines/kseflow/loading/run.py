@@ -1,29 +1,26 @@
 """One scheduled load into a DuckDB file: extract and commit piece by piece, then sum up."""
 
-import errno
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import dlt
-import duckdb
 from dlt import Pipeline
 from dlt.common.pipeline import LoadInfo
 from dlt.extract import DltSource
-from filelock import FileLock, Timeout
 
 from kseflow.api.client import KsefClient, is_loopback
-from kseflow.clock import SystemClock, TimeBox
-from kseflow.constants import LOCK_WAIT_S
+from kseflow.clock import TimeBox
+from kseflow.constants import DATASET, LOCK_WAIT_S
+from kseflow.context import Context
+from kseflow.database import locked, warehouse_error
 from kseflow.errors import ConfigurationError, WarehouseError
 from kseflow.loading.extraction import Extraction
 from kseflow.loading.source import resources
-from kseflow.loading.warehouse import DATASET, Warehouse, is_locked
+from kseflow.loading.warehouse import Warehouse
 from kseflow.options import DEFAULTS, Options
 from kseflow.raw.tables import TABLES
 
@@ -43,8 +40,17 @@ class LoadSummary:
     parts: list[dict[str, Any]]
     request_counts: dict[str, int]
     waited_s: float
-    failed_taxpayers: list[str]
+    failed_taxpayers: list[Context]
     is_stopped: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values and moments."""
+        parts = [
+            part["taxpayer"].as_json() | {k: v for k, v in part.items() if k != "taxpayer"}
+            for part in self.parts
+        ]
+        failed = [taxpayer.as_json() for taxpayer in self.failed_taxpayers]
+        return vars(self) | {"parts": parts, "failed_taxpayers": failed}
 
 
 def load(
@@ -117,41 +123,6 @@ def check_environment(pipeline: Pipeline, clients: Sequence[KsefClient]) -> None
             )
 
 
-@contextmanager
-def locked(database: Path, wait_s: float) -> Iterator[None]:
-    """Hold the database for this load alone, waiting up to `wait_s` seconds for others.
-
-    Raises `WarehouseError` when another load or program keeps it, or it cannot be written.
-    """
-    try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(database.with_name(f".{database.name}.lock"), timeout=wait_s)
-        started = monotonic()
-        with lock:
-            _await_writable(database, max(wait_s - (monotonic() - started), 0))
-            yield
-    except Timeout:
-        raise WarehouseError(
-            f"another load is writing {database} (waited {wait_s:.0f} s); "
-            "let it end, or give this one more time with --wait"
-        ) from None
-    except OSError as error:
-        raise warehouse_error(error, database) from error
-
-
-def _await_writable(database: Path, wait_s: float) -> None:
-    """Open the database once for writing, trying again while another program holds it."""
-    deadline = monotonic() + wait_s
-    while True:
-        try:
-            duckdb.connect(str(database)).close()
-            return
-        except duckdb.Error as error:
-            if not is_locked(error) or monotonic() >= deadline:
-                raise warehouse_error(error, database) from error
-            SystemClock().sleep(0.5)
-
-
 def _run(pipeline: Pipeline, source: DltSource | None) -> LoadInfo | None:
     """Run dlt and tell its troubles in plain English; what it had extracted stays pending."""
     try:
@@ -161,28 +132,6 @@ def _run(pipeline: Pipeline, source: DltSource | None) -> LoadInfo | None:
         raise warehouse_error(error, database) from error
 
 
-def warehouse_error(error: BaseException, database: Path) -> WarehouseError:
-    """Name what stands between the load and its database, and what to do."""
-    causes = list(_causes(error))
-    text = " ".join(str(cause) for cause in causes).lower()
-    codes = {cause.errno for cause in causes if isinstance(cause, OSError)}
-    if errno.ENOSPC in codes or "no space left" in text or "could not write" in text:
-        problem = "the disk is full; make room and load again, nothing is lost"
-    elif any(is_locked(cause) for cause in causes):
-        problem = "another program has it open; close it, or wait longer with --wait"
-    elif codes & {errno.EACCES, errno.EROFS, errno.EPERM} or "read-only" in text:
-        problem = "it cannot be written; check the file's and the folder's permissions"
-    else:
-        problem = str(causes[-1])
-    return WarehouseError(f"{database}: {problem}")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
 def _summary(extraction: Extraction, database: Path, box: TimeBox) -> LoadSummary:
     requests: dict[str, int] = {}
     waited_s = 0.0
@@ -190,8 +139,8 @@ def _summary(extraction: Extraction, database: Path, box: TimeBox) -> LoadSummar
         for group, spending in client.spending.items():
             requests[group] = requests.get(group, 0) + spending.request_count
             waited_s += spending.waited_s
-    parts = [{"taxpayer": str(lane.client.context), **vars(lane.part)} for lane in extraction.lanes]
-    failed = [str(part["taxpayer"]) for part in parts if part["outcome"] == "failed"]
+    parts = [{"taxpayer": lane.client.context, **vars(lane.part)} for lane in extraction.lanes]
+    failed = [part["taxpayer"] for part in parts if part["outcome"] == "failed"]
     return LoadSummary(
         run_id=extraction.run_id,
         database=database,

@@ -4,18 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from time import monotonic
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 import orjson
 import pyarrow as pa
-from dlt import Pipeline
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-from kseflow.api.credentials import Context
-from kseflow.clock import SystemClock
-from kseflow.errors import WarehouseError
+from kseflow.constants import DATASET
+from kseflow.context import Context
+from kseflow.database import opened
 from kseflow.loading.worklist import CONFIRMED, CONFIRMED_SQL, STORED, STORED_SQL, Worklist
 from kseflow.raw.arrow import Table
 from kseflow.raw.tables import (
@@ -29,24 +26,10 @@ from kseflow.raw.tables import (
     UPO_READS,
 )
 
-DATASET = "ksef_raw"
+if TYPE_CHECKING:
+    from dlt import Pipeline
+
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-
-
-def is_locked(error: BaseException) -> bool:
-    """Tell whether DuckDB refused a file because another process has it open.
-
-    The whole phrase counts: a path may have "lock" in it.
-    """
-    return "could not set lock" in str(error).lower()
-
-
-def load_file(database: Path) -> Path:
-    """Return the load's own file beside the analysts' `database`, which it is published to.
-
-    DuckDB gives a file to one process, so analysts and loads have one each.
-    """
-    return database.with_stem(f"{database.stem}-load")
 
 
 @dataclass(frozen=True)
@@ -69,8 +52,9 @@ class Warehouse:
         self._name = name
 
     @classmethod
-    def of_pipeline(cls, pipeline: Pipeline) -> Self:
+    def of_pipeline(cls, pipeline: "Pipeline") -> Self:
         """Read whatever destination the pipeline writes."""
+        from dlt.destinations.exceptions import DatabaseUndefinedRelation  # readers do without dlt
 
         def run(sql: str) -> Rows | None:
             try:
@@ -88,18 +72,7 @@ class Warehouse:
 
         Raises `WarehouseError` when there is no file or it stays locked.
         """
-        if not database.exists():
-            raise WarehouseError(f"{database}: no such file; run kseflow load first")
-        deadline = monotonic() + wait_s
-        while True:
-            try:
-                connection = duckdb.connect(str(database), read_only=True)
-                break
-            except duckdb.IOException as error:
-                if not is_locked(error) or monotonic() > deadline:
-                    raise WarehouseError(f"{database} cannot be read: {error}") from None
-                SystemClock().sleep(0.2)
-        connection.execute("set timezone = 'UTC'")
+        connection = opened(database, wait_s=wait_s)
 
         def run(sql: str) -> Rows | None:
             try:

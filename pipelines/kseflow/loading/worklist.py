@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
-from kseflow.api.credentials import Context
 from kseflow.constants import (
     ACCEPTED_STATUS_CODE,
     OPEN_SESSION_REACH,
@@ -23,6 +21,8 @@ from kseflow.constants import (
     PENDING_STATUS_CODES,
     UNSETTLED_REACH,
 )
+from kseflow.context import Context
+from kseflow.database import in_memory
 from kseflow.raw.arrow import TEXT, TIME
 from kseflow.raw.tables import (
     FAILED_INVOICES,
@@ -224,8 +224,7 @@ class Worklist:
         confirmed: pa.Table | None = None,
         upo_reads: pa.Table | None = None,
     ) -> None:
-        self._db = duckdb.connect()
-        self._db.execute("set timezone = 'UTC'")
+        self._db = in_memory()
         for name, rows, schema in (
             ("sessions", sessions, SESSIONS.schema),
             ("stored", stored, STORED),

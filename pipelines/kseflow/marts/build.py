@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from kseflow.constants import LOCK_WAIT_S, MEMORY_LIMIT
+from kseflow.constants import DATASET, LOCK_WAIT_S, MEMORY_LIMIT
+from kseflow.database import locked, opened
 from kseflow.errors import KsefError, WarehouseError
-from kseflow.loading.warehouse import DATASET
 from kseflow.marts.publish import LeftOut, Published, last_published, project_folder, publish
 
 if TYPE_CHECKING:
@@ -57,6 +57,12 @@ class BuildSummary:
     seconds: float
     is_published: bool
     published: Published | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values and moments."""
+        left_out = [taxpayer.as_json() for taxpayer in self.left_out]
+        published = self.published and vars(self.published)
+        return vars(self) | {"left_out": left_out, "published": published}
 
 
 @dataclass
@@ -117,8 +123,6 @@ def build(
     Raises `BuildFailed` naming the failed test with sample rows when that does not help; the
     published file then stays as it is. Raises `WarehouseError` when a database cannot be used.
     """
-    from kseflow.loading.run import locked
-
     if not load_database.exists():
         raise WarehouseError(f"{load_database}: no such file; run kseflow load first")
     started = monotonic()
@@ -190,7 +194,7 @@ def _failed(results: "Sequence[RunResult]") -> "list[RunResult]":
 
 def _taxpayers(database: Path) -> set[Taxpayer]:
     """Return whoever has rows in any raw table."""
-    with duckdb.connect(str(database), read_only=True) as connection:
+    with opened(database) as connection:
         tables = connection.execute(
             "select table_name from duckdb_columns() "
             f"where schema_name = '{DATASET}' and column_name = 'context_id'"
@@ -208,7 +212,7 @@ def _named(database: Path, failed: "Sequence[RunResult]") -> dict[Taxpayer, str]
         code = getattr(result.node, "compiled_code", None)
         if result.status == "error" or not code:
             continue
-        with duckdb.connect(str(database), read_only=True) as connection:
+        with opened(database) as connection:
             try:
                 rows = connection.execute(
                     f"select distinct context_type, context_id from ({code}\n)"
@@ -236,8 +240,7 @@ def _told(database: Path, result: "RunResult") -> str:
 
 
 def _sample(database: Path, sql: str) -> Iterator[dict[str, Any]]:
-    with duckdb.connect(str(database), read_only=True) as connection:
-        connection.execute("set timezone = 'UTC'")
+    with opened(database) as connection:
         found = connection.execute(f"select * from ({sql}\n) limit {SAMPLE_ROWS}")
         names = [column[0] for column in found.description]
         for row in found.fetchall():

@@ -6,7 +6,7 @@ DuckDB gives one process a file, so analysts read another one than loads write.
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import version
@@ -15,11 +15,11 @@ from pathlib import Path
 import duckdb
 import orjson
 
-from kseflow.api.credentials import Context
 from kseflow.clock import SystemClock
-from kseflow.constants import MEMORY_LIMIT
+from kseflow.constants import DATASET, MEMORY_LIMIT
+from kseflow.context import Context
+from kseflow.database import in_memory, is_locked, opened, warehouse_error
 from kseflow.errors import WarehouseError
-from kseflow.loading.warehouse import DATASET, is_locked
 
 PUBLISHED_SCHEMAS = ("seeds", "staging", "marts")
 STORAGE_VERSION = "v1.2.0"  # the oldest that costs no size; every DuckDB from 1.2 on opens it
@@ -36,6 +36,10 @@ class LeftOut:
     @property
     def context(self) -> Context:
         return Context(self.context_type, self.context_id)
+
+    def as_json(self) -> dict[str, str | None]:
+        """Return plain values."""
+        return self.context.as_json() | {"reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,6 @@ def publish(
     were left out. Returns what the file is made of. Raises `WarehouseError` when it cannot be
     written or is somebody else's.
     """
-    from kseflow.loading.run import warehouse_error
-
     if analysts_database.resolve() == load_database.resolve():
         raise WarehouseError(f"{analysts_database} is the load's own file; publish to another one")
     last = last_published(analysts_database)
@@ -115,25 +117,23 @@ def last_published(analysts_database: Path) -> Published | None:
     if not analysts_database.exists():
         return None
     try:
-        with duckdb.connect(str(analysts_database), read_only=True) as connection:
-            connection.execute("set timezone = 'UTC'")
+        with opened(analysts_database) as connection:
             row = connection.execute("from published").fetchone()
             return Published(*row) if row else None
     except duckdb.CatalogException:
         raise WarehouseError(
             f"{analysts_database} was not published by kseflow; choose another file or move it"
         ) from None
-    except duckdb.IOException as error:
+    except WarehouseError as error:
         if is_locked(error):
             return None
-        raise WarehouseError(f"{analysts_database} cannot be read: {error}") from None
+        raise
 
 
 @contextmanager
 def _attached(load_database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the load's file under the name that its views know: its own, without the ending."""
-    with duckdb.connect() as connection:
-        connection.execute("set timezone = 'UTC'")
+    with in_memory() as connection:
         connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
         connection.execute(f"set temp_directory = {_text(str(load_database) + '.tmp')}")
         name = _name(load_database.stem)
@@ -152,7 +152,7 @@ def _described(connection: duckdb.DuckDBPyConnection, left_out: Collection[LeftO
     for folder in ("macros", "models", "seeds", "tests"):
         for path in sorted((project_folder() / folder).rglob("*.*")):
             digest.update(path.read_bytes())
-    named = orjson.dumps([asdict(taxpayer) for taxpayer in left_out])
+    named = orjson.dumps([taxpayer.as_json() for taxpayer in left_out])
     digest.update(version("kseflow").encode())
     digest.update(named)
     return Published(

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kseflow.database import reading_marts
 from kseflow.errors import ConfigurationError, WarehouseError
 
 if TYPE_CHECKING:
@@ -54,8 +55,6 @@ def write_report(
     version's, or when the file cannot be written; `ConfigurationError` for a taxpayer that is not
     in them, for days in the wrong order, and when the packages it needs are not installed.
     """
-    import duckdb
-
     try:
         import jinja2  # noqa: F401
         import markdown_it  # noqa: F401
@@ -64,14 +63,8 @@ def write_report(
         from kseflow.pages.marts import open_marts
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"{error}: install kseflow[notebooks] to write reports") from None
-    with open_marts(database, nips, first, last, now=now) as marts:
-        try:
-            page = render(marts, PARTS)
-        except (duckdb.BinderException, duckdb.CatalogException) as error:
-            raise WarehouseError(
-                f"{database}: {error}\nWas it published by this version of kseflow? kseflow build "
-                "does it anew."
-            ) from error
+    with reading_marts(database), open_marts(database, nips, first, last, now=now) as marts:
+        page = render(marts, PARTS)
     _write(out, page)
     return out
 

@@ -5,18 +5,17 @@ from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import duckdb
 import pandas as pd
 
 from kseflow.clock import SystemClock
-from kseflow.errors import ConfigurationError, WarehouseError
+from kseflow.constants import WARSAW
+from kseflow.database import opened_marts, reading_marts
+from kseflow.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from kseflow.trends import Anomaly
-
-WARSAW = ZoneInfo("Europe/Warsaw")
 
 TAXPAYERS_OF_THE_FILE_SQL = """
 select context_id from marts.sessions
@@ -122,7 +121,6 @@ def open_marts(
     if days[0] > days[1]:
         raise ConfigurationError(f"the first day, {days[0]}, is after the last, {days[1]}")
     connection, known = _opened(Path(database))
-    connection.execute("set timezone = 'Europe/Warsaw'")
     if unknown := sorted(set(taxpayers) - set(known)):
         raise ConfigurationError(
             f"no taxpayer {', '.join(unknown)} in {database}; it has "
@@ -141,26 +139,11 @@ def open_marts(
 
 def _opened(database: Path) -> tuple[duckdb.DuckDBPyConnection, list[str]]:
     """Open the file; return the connection and the taxpayers there."""
-    if not database.exists():
-        raise WarehouseError(f"{database}: no such file; run kseflow load --build first")
-    try:
-        connection = duckdb.connect(str(database), read_only=True)
+    connection = opened_marts(database, "Europe/Warsaw")
+    with reading_marts(database):
         return connection, [
             row[0] for row in connection.execute(TAXPAYERS_OF_THE_FILE_SQL).fetchall()
         ]
-    except duckdb.CatalogException:
-        raise WarehouseError(f"{database} has no marts, or old ones; run kseflow build") from None
-    except duckdb.Error as error:
-        from kseflow.loading.warehouse import (
-            is_locked,  # brings dlt, which a notebook can do without
-        )
-
-        if is_locked(error):
-            raise WarehouseError(
-                f"{database} is open for writing in another program; close that, or open it there "
-                "for reading only (duckdb -readonly). Loads write another file and never lock it."
-            ) from None
-        raise WarehouseError(f"{database} cannot be read: {error}") from None
 
 
 def _day(day: date | str | None) -> date | None:

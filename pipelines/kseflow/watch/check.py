@@ -13,9 +13,9 @@ import dlt
 import duckdb
 from dlt.common.configuration.providers.toml import TomlProviderReadException
 
-from kseflow.api.credentials import Context
+from kseflow.context import NO_TAXPAYER, Context
+from kseflow.database import published
 from kseflow.errors import ConfigurationError, WarehouseError
-from kseflow.loading.warehouse import is_locked
 from kseflow.watch.questions import CHECKS, LEFT_OUT_SQL, MINIMUM_COUNT, Check
 
 NAMES = tuple(check.name for check in CHECKS)
@@ -82,9 +82,7 @@ class Finding:
         return {
             "state": self.state.name,
             "check": self.check.name,
-            "context_type": self.taxpayer and self.taxpayer.type,
-            "context_id": self.taxpayer and self.taxpayer.id,
-            "taxpayer_name": self.taxpayer and self.taxpayer.name,
+            **(self.taxpayer.as_json() if self.taxpayer else NO_TAXPAYER),
             "value": self.value,
             "warning": self.warning if isfinite(self.warning) else None,
             "critical": self.critical if isfinite(self.critical) else None,
@@ -184,29 +182,15 @@ def check(
 
     Raises `WarehouseError` when it cannot be judged; the message says what to do.
     """
-    if not database.exists():
-        raise WarehouseError(f"{database}: no such file; run kseflow load --build first")
-    try:
-        with duckdb.connect(str(database), read_only=True) as connection:
-            connection.execute("set timezone = 'UTC'")
-            taxpayers = _taxpayers(connection, database, ids)
-            findings = [
-                finding
-                for check in CHECKS
-                for finding in _findings(connection, check, taxpayers, thresholds, now)
-            ]
-            (moments,) = _rows(connection, AS_OF_SQL)
-            return Verdict(findings, **moments)
-    except (duckdb.CatalogException, duckdb.BinderException):
-        raise WarehouseError(
-            f"{database} lacks marts of this version of kseflow; "
-            "run kseflow build, which publishes them there, or say --database"
-        ) from None
-    except duckdb.Error as error:
-        problem = (
-            "another program writes to it; close that" if is_locked(error) else _line(str(error))
-        )
-        raise WarehouseError(f"{database} cannot be read: {problem}") from None
+    with published(database) as connection:
+        taxpayers = _taxpayers(connection, database, ids)
+        findings = [
+            finding
+            for check in CHECKS
+            for finding in _findings(connection, check, taxpayers, thresholds, now)
+        ]
+        (moments,) = _rows(connection, AS_OF_SQL)
+        return Verdict(findings, **moments)
 
 
 def _taxpayers(

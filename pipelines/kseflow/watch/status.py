@@ -1,11 +1,11 @@
 """How complete the copy is, per taxpayer: KSeF's counters against the rows stored."""
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from kseflow.api.credentials import Context
+from kseflow.context import Context
 from kseflow.loading.warehouse import Warehouse
 from kseflow.loading.worklist import invoice_page_count
 from kseflow.raw.tables import (
@@ -118,7 +118,8 @@ class TaxpayerStatus:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values for `--json`."""
-        told = asdict(self) | {"is_complete": self.is_complete}
+        told = {**self.context.as_json(), **vars(self), "is_complete": self.is_complete}
+        del told["context"]
         moments = ("last_load_at", "done_by")
         told |= {name: told[name] and told[name].isoformat() for name in moments}
         exported = {kind: moment.isoformat() for kind, moment in self.exported_to.items()}

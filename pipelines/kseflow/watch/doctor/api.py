@@ -11,9 +11,10 @@ import httpx
 
 from kseflow.api.auth import newest_key
 from kseflow.api.client import KsefClient, http_transport, is_loopback
-from kseflow.api.credentials import Context, Credentials, TokenCredentials
+from kseflow.api.credentials import Credentials, TokenCredentials
 from kseflow.clock import Clock, TimeBox
 from kseflow.constants import PACKAGE_CAP, PAGE_SIZE
+from kseflow.context import Context
 from kseflow.errors import (
     AccessDenied,
     ContractViolation,

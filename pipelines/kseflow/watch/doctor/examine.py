@@ -14,8 +14,9 @@ from typing import Any
 
 from dlt.common.configuration.utils import get_resolved_traces
 
-from kseflow.api.credentials import CertificateCredentials, Context, Credentials
+from kseflow.api.credentials import CertificateCredentials, Credentials
 from kseflow.clock import Clock
+from kseflow.context import NO_TAXPAYER, Context
 from kseflow.errors import ConfigurationError
 from kseflow.logins import (
     configured_environment,
@@ -51,7 +52,8 @@ class Line:
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
         told = vars(self) | {"health": self.health.value}
-        return told | {"taxpayer": self.taxpayer and vars(self.taxpayer)}
+        taxpayer = told.pop("taxpayer")
+        return told | (taxpayer.as_json() if taxpayer else NO_TAXPAYER)
 
 
 def ok(topic: str, message: str, taxpayer: Context | None = None) -> Line:

@@ -10,10 +10,11 @@ from pathlib import Path
 import duckdb
 
 from kseflow.api.client import is_loopback
-from kseflow.api.credentials import Context
+from kseflow.constants import DATASET
+from kseflow.context import Context
+from kseflow.database import is_locked, load_file, locked
 from kseflow.errors import WarehouseError
-from kseflow.loading.run import locked
-from kseflow.loading.warehouse import DATASET, Warehouse, is_locked, load_file
+from kseflow.loading.warehouse import Warehouse
 from kseflow.marts.publish import last_published
 from kseflow.raw.tables import SYNC_LOG, TABLES
 from kseflow.terminal import moment_text

@@ -1,0 +1,163 @@
+"""A DuckDB file: opened, locked, closed, what is wrong with it and what to do.
+
+DuckDB gives one process a file, so there are two: loads write one, and what analysts read is
+published from it. Only this module connects to them; sessions are in UTC unless asked otherwise.
+"""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from kseflow.clock import SystemClock
+from kseflow.errors import WarehouseError
+
+POLL_S = 0.2  # how often a file that another process holds is tried again
+
+
+def load_file(database: Path) -> Path:
+    """Return the load's own file beside the analysts' `database`, which it is published to."""
+    return database.with_stem(f"{database.stem}-load")
+
+
+def in_memory() -> duckdb.DuckDBPyConnection:
+    """Open a database of its own that no file holds; files may be attached to it."""
+    return _set_up(duckdb.connect(), "UTC")
+
+
+def opened(
+    database: Path, *, wait_s: float = 0.0, timezone: str = "UTC", lack: str = "run kseflow load"
+) -> duckdb.DuckDBPyConnection:
+    """Open a file for reading, waiting up to `wait_s` seconds while another process writes it.
+
+    Raises `WarehouseError` when that cannot be; `lack` says what makes a file that is missing.
+    """
+    if not database.exists():
+        raise WarehouseError(f"{database}: no such file; {lack} first")
+    try:
+        connection = _connected(database, wait_s, read_only=True)
+    except (duckdb.Error, OSError) as error:
+        raise warehouse_error(error, database, reading=True) from error
+    return _set_up(connection, timezone)
+
+
+def _set_up(connection: duckdb.DuckDBPyConnection, timezone: str) -> duckdb.DuckDBPyConnection:
+    connection.execute(f"set timezone = '{timezone}'")
+    # A table that is missing is missing, whatever Python variable has its name.
+    connection.execute("set python_enable_replacements = false")
+    return connection
+
+
+@contextmanager
+def published(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the analysts' file for reading. Raises `WarehouseError`, also for what it lacks."""
+    with reading_marts(database), opened_marts(database) as connection:
+        yield connection
+
+
+def opened_marts(database: Path, timezone: str = "UTC") -> duckdb.DuckDBPyConnection:
+    """Open the analysts' file for reading and leave it open. Raises `WarehouseError`."""
+    return opened(database, timezone=timezone, lack="run kseflow load --build")
+
+
+@contextmanager
+def reading_marts(database: Path) -> Iterator[None]:
+    """Raise `WarehouseError` for what goes wrong with queries of the analysts' file."""
+    try:
+        yield
+    except (duckdb.CatalogException, duckdb.BinderException) as error:
+        raise WarehouseError(
+            f"{database} lacks marts of this version of kseflow; run kseflow build, which "
+            f"publishes them there, or say --database ({_line(str(error))})"
+        ) from error
+    except duckdb.Error as error:
+        raise warehouse_error(error, database, reading=True) from error
+
+
+@contextmanager
+def locked(database: Path, wait_s: float) -> Iterator[None]:
+    """Hold the database for this load alone, waiting up to `wait_s` seconds for others.
+
+    Raises `WarehouseError` when another load or program keeps it, or it cannot be written.
+    """
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(database.with_name(f".{database.name}.lock"), timeout=wait_s)
+        started = monotonic()
+        with lock:
+            _await_writable(database, max(wait_s - (monotonic() - started), 0))
+            yield
+    except Timeout:
+        raise WarehouseError(
+            f"another load is writing {database} (waited {wait_s:.0f} s); "
+            "let it end, or give this one more time with --wait"
+        ) from None
+    except OSError as error:
+        raise warehouse_error(error, database) from error
+
+
+def _await_writable(database: Path, wait_s: float) -> None:
+    try:
+        _connected(database, wait_s, read_only=False).close()
+    except duckdb.Error as error:
+        raise warehouse_error(error, database) from error
+
+
+def _connected(database: Path, wait_s: float, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """Connect, trying again for `wait_s` seconds while another process has the file."""
+    deadline = monotonic() + wait_s
+    while True:
+        try:
+            return duckdb.connect(str(database), read_only=read_only)
+        except duckdb.Error as error:
+            if not is_locked(error) or monotonic() >= deadline:
+                raise
+            SystemClock().sleep(POLL_S)
+
+
+def is_locked(error: BaseException | None) -> bool:
+    """Tell whether DuckDB refused a file because another process has it open.
+
+    The whole phrase counts: a path may have "lock" in it.
+    """
+    return any("could not set lock" in str(cause).lower() for cause in _causes(error))
+
+
+def warehouse_error(
+    error: BaseException, database: Path, *, reading: bool = False
+) -> WarehouseError:
+    """Name what stands between us and the database, and what to do; from DuckDB's and OS errors."""
+    causes = list(_causes(error))
+    text = " ".join(str(cause) for cause in causes).lower()
+    codes = {cause.errno for cause in causes if isinstance(cause, OSError)}
+    if errno.ENOSPC in codes or "no space left" in text or "could not write" in text:
+        problem = "the disk is full; make room and load again, nothing is lost"
+    elif is_locked(error) and reading:
+        problem = (
+            "it is open for writing in another program; close that, or open it there for reading "
+            "only (duckdb -readonly). Loads write another file than analysts read"
+        )
+    elif is_locked(error):
+        problem = "another program has it open; close it, or wait longer with --wait"
+    elif reading:
+        problem = f"it cannot be read: {_line(str(causes[-1]))}"
+    elif codes & {errno.EACCES, errno.EROFS, errno.EPERM} or "read-only" in text:
+        problem = "it cannot be written; check the file's and the folder's permissions"
+    else:
+        problem = str(causes[-1])
+    return WarehouseError(f"{database}: {problem}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _line(text: str) -> str:
+    """Make one line of what DuckDB told in several."""
+    return " ".join(text.split())
