@@ -25,7 +25,7 @@ from ksef_emulator import (
 from ksef_emulator.oddities import CountedFailures
 from kseflow.api.client import KsefClient
 from kseflow.api.credentials import TokenCredentials
-from kseflow.clock import TimeBox
+from kseflow.clock import SimulatedClock, TimeBox
 from kseflow.context import Context
 from kseflow.loading.run import LoadSummary, load
 from kseflow.loading.source import make_clients
@@ -98,7 +98,7 @@ class Stage:
         return [TokenCredentials(context, self.tokens[context]) for context in self.contexts]
 
     def box(self, max_time_s: float | None = None, clock: Any = None) -> TimeBox:
-        return TimeBox(clock or self.clock, max_time_s)
+        return TimeBox(SimulatedClock(clock or self.clock), max_time_s)
 
     def load(
         self,

@@ -11,7 +11,7 @@ import duckdb
 
 from ksef_emulator import Emulator, VirtualClock, World, serve
 from kseflow.api.credentials import TokenCredentials
-from kseflow.clock import TimeBox
+from kseflow.clock import SimulatedClock, TimeBox
 from kseflow.context import Context
 from kseflow.database import load_file
 from kseflow.loading.run import load
@@ -46,7 +46,7 @@ def _folder() -> Path:
     ]
     analysts = folder / "ksef.duckdb"
     with serve(Emulator(WORLD, clock, limits="off")) as base_url:
-        box = TimeBox(clock)
+        box = TimeBox(SimulatedClock(clock))
         options = Options(
             exports_per_hour=4, exports_from=WORLD.since, subject_types=("Subject1", "Subject2")
         )

@@ -1,8 +1,11 @@
 """The client against the emulator: the official contract, login, limits, faults."""
 
+import asyncio
 import json
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -14,9 +17,11 @@ import jsonschema
 import pytest
 
 from ksef_emulator import Fault, VirtualClock
-from kseflow.api.client import KsefClient, base_url_of
-from kseflow.api.credentials import CertificateCredentials, TokenCredentials
-from kseflow.clock import TimeBox
+from kseflow.api.address import base_url_of
+from kseflow.api.client import KsefClient
+from kseflow.api.credentials import CertificateCredentials, Credentials, TokenCredentials
+from kseflow.api.gateway import Gateway
+from kseflow.clock import SimulatedClock, TimeBox
 from kseflow.context import Context
 from kseflow.errors import (
     AccessDenied,
@@ -25,9 +30,9 @@ from kseflow.errors import (
     LoginFailed,
     OutOfTime,
     RequestRejected,
-    Throttled,
     Unavailable,
 )
+from simulation import Asking, asking
 
 CONTRACT = json.loads((Path(__file__).parent / "data" / "ksef-openapi.json").read_text("utf-8"))
 
@@ -35,27 +40,27 @@ CONTRACT = json.loads((Path(__file__).parent / "data" / "ksef-openapi.json").rea
 @pytest.fixture
 def connected(stage):
     """Make a client of the first taxpayer, with the stage it talks to."""
-    open_stages = []
+    with ExitStack() as stack:
 
-    def connect(*, credentials=None, max_time_s=None, patience_s=float("inf"), **shape):
-        made = stage(**shape)
-        served = made.served()
-        base_url = served.__enter__()
-        open_stages.append(served)
-        client = KsefClient(
-            base_url,
-            credentials or made.logins()[0],
-            clock=TimeBox(made.clock, max_time_s),
-            patience_s=patience_s,
-        )
-        return client, made
+        def connect(*, max_time_s=None, **shape):
+            made = stage(**shape)
+            base_url = stack.enter_context(made.served())
+            box = TimeBox(SimulatedClock(made.clock), max_time_s)
+            client = KsefClient(base_url, made.logins()[0], clock=box)
+            return stack.enter_context(asking(client)), made
 
-    yield connect
-    for served in open_stages:
-        served.__exit__(None, None, None)
+        yield connect
 
 
-def online_sessions(client: KsefClient) -> list[dict[str, Any]]:
+@contextmanager
+def another(client: Asking, credentials: Credentials, clock: VirtualClock) -> Iterator[Asking]:
+    """Make a client with other credentials or another clock, of the same emulator."""
+    box = TimeBox(SimulatedClock(clock))
+    with asking(KsefClient(client.base_url, credentials, clock=box)) as other:
+        yield other
+
+
+def online_sessions(client: Asking) -> list[dict[str, Any]]:
     return [item for page in client.sessions("Online") for item in page.items]
 
 
@@ -161,8 +166,8 @@ def test_a_certificate_logs_in(connected, tmp_path, kind):
         private_key=None if kind == "pkcs12" else files.key,
         password=files.password,
     )
-    signed = KsefClient(client.base_url, credentials, clock=made.clock)
-    assert online_sessions(signed) == online_sessions(client)
+    with another(client, credentials, made.clock) as signed:
+        assert online_sessions(signed) == online_sessions(client)
 
 
 @pytest.mark.parametrize("kind", ["rsa", "pkcs12"])
@@ -186,8 +191,10 @@ def test_a_wrong_key_password_is_told_before_anything_is_sent(connected, tmp_pat
 def test_a_token_that_ended_is_refused_with_ksefs_reason_and_a_remedy(connected, token, details):
     client, made = connected()
     secret = getattr(made.world.taxpayers[0], token)
-    stale = KsefClient(client.base_url, TokenCredentials(client.context, secret), clock=made.clock)
-    with pytest.raises(LoginFailed, match=details) as refused:
+    with (
+        another(client, TokenCredentials(client.context, secret), made.clock) as stale,
+        pytest.raises(LoginFailed, match=details) as refused,
+    ):
         online_sessions(stale)
     assert "Make a new token" in str(refused.value)
     assert secret not in str(refused.value)
@@ -225,15 +232,17 @@ def test_a_key_withdrawn_during_the_login_is_fetched_anew(connected):
     before = [key["publicKeyId"] for key in client.public_key_certificates()]
     rotated = []
 
-    class Rotating(httpx.HTTPTransport):
-        def handle_request(self, request):
+    class Rotating(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request):
             if request.url.path.endswith("/auth/ksef-token") and not rotated:
                 rotated.append(True)
                 made.app.rotate_keys()
-            return super().handle_request(request)
+            return await super().handle_async_request(request)
 
-    late = KsefClient(client.base_url, made.logins()[0], clock=made.clock, transport=Rotating())
-    assert online_sessions(late)
+    box = TimeBox(SimulatedClock(made.clock))
+    gateway = Gateway(client.base_url, box, transport=Rotating())
+    with asking(KsefClient(gateway, made.logins()[0])) as late:
+        assert online_sessions(late)
     assert rotated
     assert [key["publicKeyId"] for key in client.public_key_certificates()] != before
 
@@ -248,10 +257,10 @@ def test_the_permissions_of_the_login_are_known(connected):
 def test_ksefs_clock_is_used_where_ours_is_wrong(connected):
     client, made = connected()
     wrong = VirtualClock(made.clock.now() - timedelta(days=400))
-    skewed = KsefClient(client.base_url, made.logins()[0], clock=wrong)
-    assert online_sessions(skewed)
-    assert abs(skewed.now() - made.clock.now()) < timedelta(seconds=10)
-    online_sessions(skewed)
+    with another(client, made.logins()[0], wrong) as skewed:
+        assert online_sessions(skewed)
+        assert abs(skewed.now() - made.clock.now()) < timedelta(seconds=10)
+        online_sessions(skewed)
     assert [r.route for r in made.app.requests].count("/v2/auth/token/refresh") == 0
 
 
@@ -292,14 +301,25 @@ def test_a_429_longer_than_the_time_box_ends_it_at_once(connected):
     assert made.clock.now() < made.at + timedelta(minutes=1)
 
 
-def test_an_impatient_client_hands_a_long_429_back_and_keeps_the_block(connected):
+def test_a_429_blocks_its_group_for_all_that_ask_and_no_other_group(connected):
     fault = Fault("429", path="/sessions$", retry_after_s=900)
-    client, made = connected(faults=[fault], patience_s=5)
-    with pytest.raises(Throttled):
-        online_sessions(client)
-    assert client.windows.delay_s("sessionList") == pytest.approx(901, abs=2)
-    assert online_sessions(client)
+    client, made = connected(faults=[fault])
+    client.rate_limits()
+
+    async def both() -> tuple[float, float]:
+        lists = [asyncio.create_task(anext(client.client.sessions("Online"))) for _ in range(2)]
+        await asyncio.sleep(1)
+        delay_s = client.windows.delay_s("sessionList")
+        await client.client.rate_limits()
+        other_s = (made.clock.now() - made.at).total_seconds()
+        await asyncio.gather(*lists)
+        return delay_s, other_s
+
+    delay_s, other_s = client.wait(both())
+    assert delay_s == pytest.approx(900, abs=5)
+    assert other_s < 60
     assert (made.clock.now() - made.at).total_seconds() > 900
+    assert [r.status for r in made.app.requests].count(429) == 1
 
 
 # -- faults -------------------------------------------------------------------------------------
@@ -346,8 +366,10 @@ def test_an_answer_that_is_no_json_says_so(connected):
 def test_a_missing_permission_is_named(connected):
     client, made = connected()
     reader = TokenCredentials(client.context, made.world.taxpayers[0].read_only_token)
-    refused = KsefClient(client.base_url, reader, clock=made.clock)
-    with pytest.raises(AccessDenied, match="Introspection"):
+    with (
+        another(client, reader, made.clock) as refused,
+        pytest.raises(AccessDenied, match="Introspection"),
+    ):
         online_sessions(refused)
 
 

@@ -1,12 +1,16 @@
 """Listing sessions while they change, over many pages, with interruptions."""
 
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 
 from ksef_emulator import Fault, VirtualClock
 from kseflow.api.client import KsefClient
 from kseflow.loading.sessions import modified_from
+from kseflow.loading.source import make_clients
+from simulation import asking
 
 ONE_LIST_A_MINUTE = {"sessionList": {"perSecond": 1, "perMinute": 1, "perHour": 60}}
 
@@ -68,19 +72,20 @@ def test_an_interrupted_listing_goes_on_where_it_stopped(stage):
     assert listed(busy) == truth(busy)
 
 
-def test_a_forgotten_continuation_token_does_not_end_the_listing(busy, monkeypatch):
+def test_a_forgotten_continuation_token_does_not_end_the_listing(busy):
     forgotten = []
-    original = KsefClient._get
 
-    def forgetful(self, path, group, **kwargs):
-        headers = kwargs.get("headers") or {}
-        if "x-continuation-token" in headers and len(forgotten) < 1:
-            forgotten.append(path)
-            kwargs["headers"] = {"x-continuation-token": "bm9uc2Vuc2U="}
-        return original(self, path, group, **kwargs)
+    class Forgetful(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request):
+            if "x-continuation-token" in request.headers and not forgotten:
+                forgotten.append(request.url.path)
+                request.headers["x-continuation-token"] = "bm9uc2Vuc2U="
+            return await super().handle_async_request(request)
 
-    monkeypatch.setattr(KsefClient, "_get", forgetful)
-    busy.load_frozen(only=["sessions"])
+    box = busy.box(clock=VirtualClock(busy.clock.now()))
+    with busy.served() as base_url:
+        clients = make_clients(base_url, busy.logins(), box, transport=Forgetful())
+        busy.load_with(clients, box, only=["sessions"])
     assert forgotten
     assert listed(busy) == truth(busy)
 
@@ -157,10 +162,11 @@ def test_since_lists_again_from_that_moment(stage):
 
 def test_the_emulator_itself_shows_the_skip_that_a_bounded_window_suffers(busy):
     """Why `discover` sends no dateModifiedTo: with it, this listing misses sessions."""
-    with busy.served() as base_url:
+    with ExitStack() as stack:
+        base_url = stack.enter_context(busy.served())
         busy.limits = "off"
-        clock = VirtualClock(busy.clock.now())
-        client = KsefClient(base_url, busy.logins()[0], clock=clock)
+        box = busy.box(clock=VirtualClock(busy.clock.now()))
+        client = stack.enter_context(asking(KsefClient(base_url, busy.logins()[0], clock=box)))
         client.rate_limits()
         start = busy.clock.now()
         before = {

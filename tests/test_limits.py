@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ksef_emulator import VirtualClock
-from kseflow.api.limits import WINDOWS_S, SlidingWindows
+from kseflow.api.limits import WINDOWS_S, Sent, SlidingWindows
 
 TUESDAY = datetime(2026, 11, 17, 13, tzinfo=UTC)
 LIMITS = {"sessionList": (5, 10, 60), "other": (10, 30, 120)}
@@ -64,7 +64,7 @@ def test_the_windows_of_an_earlier_run_are_taken_over():
 
 def test_login_requests_count_for_all_taxpayers_together():
     clock = VirtualClock(TUESDAY)
-    shared: list[float] = []
+    shared = {"anonymous": Sent()}
     one, other = SlidingWindows(clock.now, shared), SlidingWindows(clock.now, shared)
     for _ in range(60):
         one.spend("anonymous")

@@ -169,7 +169,7 @@ def test_two_environments_do_not_mix_in_one_database(stage):
     made.load_frozen()
     with duckdb.connect(str(made.database)) as connection:
         connection.execute("update ksef_raw.sync_log set environment = 'https://api.ksef/v2'")
-    clients = [KsefClient("test", made.logins()[0])]
+    clients = [KsefClient("test", made.logins()[0], clock=made.box())]
     with pytest.raises(WarehouseError, match="use another --database for each environment"):
         made.load_with(clients, made.box())
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from base64 import b64encode
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,6 +16,7 @@ from kseflow.errors import CorruptDownload
 from kseflow.loading.exports.package import contents, request
 from kseflow.loading.exports.windows import Window
 from kseflow.loading.source import make_clients
+from simulation import asking
 
 SUBJECT_TYPES = ("Subject1", "Subject2", "Subject3", "SubjectAuthorized")
 
@@ -416,16 +418,23 @@ def test_no_key_and_no_signed_link_reaches_the_warehouse_or_a_log(exporting, cap
 
 def test_a_package_opened_with_a_wrong_key_is_refused(exporting):
     made = exporting(taxpayers=1)
-    with made.served() as base_url:
-        (client,) = make_clients(base_url, made.logins(), made.box())
+    with ExitStack() as stack:
+        base_url = stack.enter_context(made.served())
+        (ksef,) = make_clients(base_url, made.logins(), made.box())
+        client = stack.enter_context(asking(ksef))
         window = Window("Subject1", made.begins.isoformat(), None)
-        export = request(client, window, is_metadata_only=True, compression="Zip")
+        asked_for = request(ksef, window, is_metadata_only=True, compression="Zip")
+        export = client.wait(asked_for)
         made.clock.sleep(600)
         package = client.export_status(export.reference_number)["package"]
         other = replace(export, key=bytes(32))
-        refused = pytest.raises(CorruptDownload, match=r"cannot be decrypted|its partHash")
-        with refused, contents(client, other, package, None):
-            pass
+
+        async def opened() -> None:
+            async with contents(ksef, other, package, None):
+                pass
+
+        with pytest.raises(CorruptDownload, match=r"cannot be decrypted|its partHash"):
+            client.wait(opened())
 
 
 def test_a_status_that_is_not_as_agreed_is_told(exporting):

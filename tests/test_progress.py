@@ -2,6 +2,7 @@
 
 import io
 
+import httpx
 from rich.console import Console
 
 from kseflow.loading.extraction import Extraction
@@ -13,21 +14,25 @@ from kseflow.raw.tables import TABLES
 
 
 def frames(made, **shape):
-    """Render the display after each answer of an extraction."""
+    """Render the display before each request of an extraction."""
     with made.served() as base_url:
-        box = made.box()
-        clients = make_clients(base_url, made.logins(), box)
-        extraction = Extraction(clients, box, Options(**shape))
         narrator, shown = Narrator("logging in"), []
+
+        class Watched(httpx.AsyncHTTPTransport):
+            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+                console = Console(file=io.StringIO(), width=200)
+                console.print(narrator)
+                shown.append(console.file.getvalue())
+                return await super().handle_async_request(request)
+
+        box = made.box()
+        clients = make_clients(base_url, made.logins(), box, transport=Watched())
+        extraction = Extraction(clients, box, Options(**shape))
         narrator.watch(extraction)
-        state: dict = {}
         tables = frozenset(table.name for table in TABLES)
-        answers = extraction._run(Warehouse(lambda sql: None, str), tables)
-        extraction._cursors = lambda name: state.setdefault(name, {})
-        for _ in answers:
-            console = Console(file=io.StringIO(), width=200)
-            console.print(narrator)
-            shown.append(console.file.getvalue())
+        extraction.begin(Warehouse(lambda sql: None, str), lambda name: {}, tables)
+        while not extraction.is_done:
+            extraction.take()
     return shown
 
 

@@ -1,9 +1,11 @@
 """Official receipts: rows of a session's, files of anybody's, and nothing that is no receipt."""
 
 import json
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,9 @@ from ksef_emulator import Backlog, Fault
 from kseflow.context import Context
 from kseflow.errors import CorruptDownload, RequestRejected, Unavailable
 from kseflow.loading.source import make_clients
-from kseflow.loading.upo import UpoPage, save_upo, upo_documents
+from kseflow.loading.upo import UpoPage, upo_documents
+from kseflow.loading.upo import save_upo as save_upo_of
+from simulation import Asking, asking
 
 RECEIPTS = ["sessions", "upo_documents"]
 
@@ -96,11 +100,17 @@ def test_links_are_used_without_the_bearer_token_and_outside_the_limits(stage):
     assert all("Authorization" not in link.headers for link in links)
 
 
+def save_upo(client: Asking, *args: Any, **kwargs: Any) -> list[Path]:
+    return client.wait(save_upo_of(client.client, *args, **kwargs))
+
+
 @contextmanager
 def serving(made):
     """Give a client of a served stage, with a session that has a receipt and one invoice of it."""
-    with made.served() as base_url:
-        (client,) = make_clients(base_url, made.logins(), made.box())
+    with ExitStack() as stack:
+        base_url = stack.enter_context(made.served())
+        (ksef,) = make_clients(base_url, made.logins(), made.box())
+        client = stack.enter_context(asking(ksef))
         _, session, invoice = next(iter(accepted(made).values()))
         yield SimpleNamespace(client=client, stage=made, session=session, invoice=invoice)
 
@@ -179,9 +189,8 @@ def receipt(*, namespace=NAMESPACE, session=SESSION, prolog="", document=DOCUMEN
 
 
 def read(xml):
-    reader = SimpleNamespace(context=Context("Nip", "5265877635"))
     page = UpoPage("20251121-EU-1", xml.encode(), datetime.fromisoformat("2026-11-17T00:00:00Z"))
-    return upo_documents(page, reader, SESSION).to_pylist()
+    return upo_documents(page, Context("Nip", "5265877635"), SESSION).to_pylist()
 
 
 def test_warsaw_times_become_utc_instants():
@@ -215,10 +224,17 @@ def test_what_is_no_receipt_of_that_session_is_refused(xml, told):
 def test_a_receipt_that_links_to_a_foreign_host_is_not_fetched(stage):
     made = stage(taxpayers=1, days=1)
     with made.served() as base_url:
-        (client,) = make_clients(base_url, made.logins(), made.box())
+        (ksef,) = make_clients(base_url, made.logins(), made.box())
         foreign = "https://mf.gov.pl.example.com/upo.xml?sig=secret"
         page = {"referenceNumber": "EU-1", "downloadUrl": foreign}
-        client.session = lambda reference: {"upo": {"pages": [page]}}
-        with pytest.raises(Exception, match=r"no host of KSeF's") as caught:
+
+        async def session(reference):
+            return {"upo": {"pages": [page]}}
+
+        ksef.session = session
+        with (
+            asking(ksef) as client,
+            pytest.raises(Exception, match=r"no host of KSeF's") as caught,
+        ):
             save_upo(client, made.database.parent, SESSION)
     assert "secret" not in json.dumps(str(caught.value))

@@ -82,8 +82,11 @@ STORAGE_DOMAIN = "mf.gov.pl"  # signed links lead there, or to the API's own hos
 
 # What `detail="auto"` leaves of the hour's /invoices for failures that come later in that hour.
 COMPLETION_RESERVE = 0.25
+FAILURES_FIRST_S = 600.0  # exports wait so long for the failures of all taxpayers
+TROUBLES_IN_A_ROW = 5  # sessions that cannot be read; then the others cannot be either
 
 MAX_TIME_S = 50 * 60  # a load an hour, with time to spare
 COMMIT_EVERY_S = 120.0  # what a crash may cost, and before which wait rows are put in safety
 COMMIT_ROWS = 50_000
+KEPT_ROWS = 200_000  # rows that wait for dlt; beyond them no request goes out
 LOCK_WAIT_S = 60.0

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from ksef_emulator import Emulator, ExportSettings, Oddities, VirtualClock, World, serve
 from kseflow.api.credentials import TokenCredentials
-from kseflow.clock import TimeBox
+from kseflow.clock import SimulatedClock, TimeBox
 from kseflow.context import Context
 from kseflow.database import load_file, published
 from kseflow.errors import ConfigurationError
@@ -80,7 +80,7 @@ def run_demo(folder: Path, seed: int) -> None:
 
         def load_once(xml_folder: Path | None = None) -> LoadSummary:
             options = Options(exports_from=world.since, xml_folder=xml_folder)
-            box = TimeBox(clock)
+            box = TimeBox(SimulatedClock(clock))
             return load(make_clients(base_url, logins, box), load_database, box, options)
 
         first = load_once()

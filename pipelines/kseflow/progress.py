@@ -15,7 +15,7 @@ from rich.table import Column, Table
 
 from kseflow.constants import WARSAW
 from kseflow.loading.extraction import Extraction
-from kseflow.loading.lane import Lane
+from kseflow.loading.share import Lane
 from kseflow.terminal import counted
 
 LANES_SHOWN = 12
@@ -25,6 +25,7 @@ WHAT = {
     "sessions_online": "listing Online sessions",
     "sessions_batch": "listing Batch sessions",
     "invoices": "reading invoices",
+    "invoice_status": "reading single invoices",
     "upo": "reading receipts",
     "exports_subject1": "exporting as Subject1",
     "exports_subject2": "exporting as Subject2",
@@ -50,7 +51,7 @@ class Narrator(logging.Handler):
 
     def __rich__(self) -> RenderableType:
         lanes = list(self._extraction.lanes) if self._extraction is not None else []
-        running = [lane for lane in lanes if lane.part.outcome == "running"]
+        running = [lane for lane in lanes if lane.log.outcome == "running"]
         if not running:
             return self._spinner
         rows = Table.grid(*(Column(no_wrap=True) for _ in range(4)), padding=(0, 2))
@@ -62,14 +63,14 @@ class Narrator(logging.Handler):
 
 def _cells(lane: Lane) -> tuple[str, str, str, str]:
     """Say for whom, what, how far, and what the hour still takes or what it is waiting for."""
-    part, left = lane.part, lane.left_count()
+    part, left = lane.log, lane.left_count
     if left is not None:
         done = f"{part.session_count:,} of {counted(part.session_count + left, 'session')}"
     else:
         done = counted(part.page_count, "package" if "exports" in part.resource else "page")
     remaining = lane.client.windows.remaining_count(lane.group)
     state = "" if remaining is None else f"{counted(remaining, 'request')} left this hour"
-    if (delay_s := lane.delay_s()) > NOTICEABLE_S:
+    if (delay_s := lane.client.windows.delay_s(lane.group)) > NOTICEABLE_S:
         until = (lane.client.now() + timedelta(seconds=delay_s)).astimezone(WARSAW)
         state = f"waits until {until:%H:%M:%S %Z} for {lane.group}"
     return (

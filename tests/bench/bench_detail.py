@@ -8,20 +8,24 @@ by group, real seconds, and the ratio of hours to `detail="invoices"`.
 """
 
 import argparse
+import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-import httpx
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ksef_emulator import Backlog, Emulator, VirtualClock, World
 from kseflow.api.credentials import TokenCredentials
-from kseflow.clock import TimeBox
+from kseflow.clock import SimulatedClock, TimeBox
 from kseflow.context import Context
 from kseflow.loading.extraction import Extraction
 from kseflow.loading.source import make_clients
 from kseflow.loading.warehouse import Warehouse
 from kseflow.options import Options
+from kseflow.raw.arrow import Table
 from kseflow.raw.tables import (
     FAILED_INVOICES,
     SESSION_INVOICES,
@@ -30,8 +34,17 @@ from kseflow.raw.tables import (
     UPO_DOCUMENTS,
 )
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from simulation import Wire
+
 START = datetime(2026, 11, 17, 6, 0, tzinfo=UTC)
 DAYS = 30
+
+
+def taken(extraction: Extraction) -> Iterator[tuple[Table, pa.Table]]:
+    """Yield what an extraction gives to dlt."""
+    while not extraction.is_done:
+        yield from extraction.take().rows
 
 
 def run(backlog: Backlog, detail: str) -> tuple[float, dict[str, int], float]:
@@ -41,16 +54,14 @@ def run(backlog: Backlog, detail: str) -> tuple[float, dict[str, int], float]:
     (taxpayer,) = world.taxpayers
     login = TokenCredentials(Context("Nip", taxpayer.context_id), taxpayer.token)
     app = Emulator(world, clock, "production")
-    box = TimeBox(clock)
-    clients = make_clients("http://127.0.0.1/v2", [login], box, httpx.WSGITransport(app))
+    box = TimeBox(SimulatedClock(clock))
+    clients = make_clients("http://127.0.0.1/v2", [login], box, transport=Wire(app))
     extraction = Extraction(clients, box, Options(detail=detail, exports_per_hour=0))
-    cursors: dict[str, dict] = {}
     nothing = Warehouse(lambda sql: None, str)
     tables = frozenset(table.name for table in TABLES)
     accepted_count, failed, counted, begun = 0, set(), {}, time.perf_counter()
-    for table, rows in extraction.rows(
-        nothing, lambda name: cursors.setdefault(name, {}), tables, until_commit=False
-    ):
+    extraction.begin(nothing, lambda name: {}, tables)
+    for table, rows in taken(extraction):
         if table is SESSIONS:
             counts = (rows["successful_invoice_count"], rows["failed_invoice_count"])
             found = zip(rows["reference_number"], *counts, strict=True)
@@ -63,7 +74,7 @@ def run(backlog: Backlog, detail: str) -> tuple[float, dict[str, int], float]:
             accepted_count += rows.num_rows
     assert accepted_count == sum(accepted for accepted, _ in counted.values())
     assert len(failed) == sum(rejected for _, rejected in counted.values())
-    assert {lane.part.outcome for lane in extraction.lanes} == {"ok"}
+    assert {lane.log.outcome for lane in extraction.lanes} == {"ok"}
     hours = (clock.now() - START).total_seconds() / 3600
     spent = {group: s.request_count for group, s in clients[0].spending.items()}
     return hours, spent, time.perf_counter() - begun

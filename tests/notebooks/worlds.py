@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ksef_emulator import Emulator, VirtualClock, World, serve
 from kseflow.api.credentials import TokenCredentials
-from kseflow.clock import TimeBox
+from kseflow.clock import SimulatedClock, TimeBox
 from kseflow.context import Context
 from kseflow.loading.run import load
 from kseflow.loading.source import make_clients
@@ -25,7 +25,7 @@ def half_done(folder: Path, *, days: int = 14, max_time_s: float = 4) -> Path:
     ]
     database = folder / "ksef-load.duckdb"
     with serve(Emulator(world, clock, limits="production")) as base_url:
-        box = TimeBox(clock, max_time_s)
+        box = TimeBox(SimulatedClock(clock), max_time_s)
         load(make_clients(base_url, logins, box), database, box, Options(exports_per_hour=0))
     published = folder / "ksef.duckdb"
     build(database, published)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ksef_emulator import Emulator, ExportSettings, VirtualClock, World, serve
 from ksef_emulator.app import Quirks
 from kseflow.api.credentials import TokenCredentials
-from kseflow.clock import TimeBox
+from kseflow.clock import SimulatedClock, TimeBox
 from kseflow.context import Context
 from kseflow.loading.run import load
 from kseflow.loading.source import make_clients
@@ -50,7 +50,7 @@ def loading(
     with serve(emulator) as base_url:
 
         def load_once() -> None:
-            box = TimeBox(VirtualClock(clock.now()) if is_frozen else clock)
+            box = TimeBox(SimulatedClock(VirtualClock(clock.now()) if is_frozen else clock))
             options = Options(
                 exports_per_hour=exports_per_hour,
                 exports_from=None if database.exists() else world.since,

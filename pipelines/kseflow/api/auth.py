@@ -150,7 +150,12 @@ class Login:
 
     async def ask_for_keys(self) -> list[dict[str, Any]]:
         """Return KSeF's public keys. Source: GET /security/public-key-certificates"""
-        keys: list[dict[str, Any]] = await self._call("GET", "/security/public-key-certificates")
+        answer = await self._sender.answer(
+            Call("GET", "/security/public-key-certificates", "anonymous")
+        )
+        if answer.status >= 400:
+            raise rejection_of(answer)
+        keys: list[dict[str, Any]] = json_of(answer)
         return keys
 
     async def _await_success(self, reference_number: str, operation: Token) -> None:
@@ -170,7 +175,9 @@ class Login:
             await self._gateway.box.sleep(min(1 + poll, 5))
         raise Unavailable(f"the login of {self._credentials.context} is still pending; try later")
 
-    async def _call(self, method: str, path: str, token: Token | None = None, **body: Any) -> Any:
+    async def _call(
+        self, method: str, path: str, token: Token | None = None, **body: Any
+    ) -> dict[str, Any]:
         """Send one login request and return its JSON."""
         headers = {"Content-Type": "application/xml"} if "content" in body else {}
         if token is not None:
@@ -182,7 +189,10 @@ class Login:
         answer = await self._sender.answer(call)
         if answer.status >= 400:
             raise rejection_of(answer)
-        return json_of(answer)
+        found = json_of(answer)
+        if not isinstance(found, dict):
+            raise ContractViolation(f"{answer.request}: the answer is no object")
+        return found
 
 
 def _token(answer: dict[str, Any], name: str) -> Token:

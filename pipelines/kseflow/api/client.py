@@ -97,11 +97,13 @@ class KsefClient:
         answer = await self._get("/rate-limits", "other")
         if not isinstance(answer, dict):
             raise ContractViolation("GET /rate-limits: the answer is no object")
-        limits = {}
+        limits: dict[str, tuple[int, int, int]] = {}
         for group, values in answer.items():
-            found = tuple(map(values.get, WINDOWS)) if isinstance(values, dict) else ()
-            if len(found) == len(WINDOWS) and all(type(value) is int for value in found):
-                limits[group] = found
+            found: list[Any] = (
+                [values.get(name) for name in WINDOWS] if isinstance(values, dict) else [None]
+            )
+            if all(type(value) is int for value in found):
+                limits[group] = (found[0], found[1], found[2])
             else:
                 log.warning("%s: KSeF's limit of %s is garbled: %r", self.context, group, values)
         self.windows.limits = limits

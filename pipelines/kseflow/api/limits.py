@@ -114,7 +114,10 @@ class SlidingWindows:
         return self.limits.get(group) or PRODUCTION_LIMITS.get(group) or self.limits["other"]
 
     def _recent(self, group: str) -> list[float]:
-        """Return the times that a window still counts; a copy, for the progress display asks from its thread."""
+        """Return the times that a window still counts.
+
+        A copy, for the progress display asks from its thread.
+        """
         sent = self._sent.get(group)
         times = sent.times if sent else []
         limits = zip(WINDOWS_S, self._limit(group), strict=True)

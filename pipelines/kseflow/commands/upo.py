@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kseflow.clock import SystemClock
+from kseflow.clock import SystemClock, TimeBox
 from kseflow.commands.shared import Environment, Verbose, told_in_plain_english
 from kseflow.errors import ConfigurationError
 
@@ -29,7 +29,7 @@ def upo(
 
     Example: kseflow upo --session 20261117-SO-2F14610000-242991F8C9-B4 --out receipts
     """
-    from kseflow.loading.source import make_clients
+    from kseflow.api.client import KsefClient
     from kseflow.loading.upo import save_upo
     from kseflow.logins import configured_credentials, configured_environment
 
@@ -39,8 +39,15 @@ def upo(
         credentials = configured_credentials([nip] if nip else ())
         if len(credentials) > 1:
             raise ConfigurationError("several taxpayers are configured: say which one with --nip")
-        (client,) = make_clients(
-            environment or configured_environment(), credentials, SystemClock()
-        )
-        for path in save_upo(client, out, session, invoice=invoice, ksef_number=ksef_number):
-            print(path)
+        box = TimeBox(SystemClock())
+        client = KsefClient(environment or configured_environment(), credentials[0], clock=box)
+
+        async def saved() -> list[Path]:
+            async with client:
+                return await save_upo(
+                    client, out, session, invoice=invoice, ksef_number=ksef_number
+                )
+
+        with box.loop() as loop:
+            for path in loop.run(saved()):
+                print(path)

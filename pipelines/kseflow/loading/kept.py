@@ -50,7 +50,7 @@ class Kept:
         self._row_count += rows.num_rows
         if cursor is not None:
             key, value = cursor
-            self._cursors.setdefault(table.name, {})[key] = dict(value)
+            self._cursors.setdefault(table.name, {})[key] = deepcopy(value)
         if self._row_count > KEPT_ROWS:
             self._gate.close()
         self._changed.set()

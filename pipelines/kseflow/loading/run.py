@@ -12,7 +12,8 @@ from dlt import Pipeline
 from dlt.common.pipeline import LoadInfo
 from dlt.extract import DltSource
 
-from kseflow.api.client import KsefClient, is_loopback
+from kseflow.api.address import is_loopback
+from kseflow.api.client import KsefClient
 from kseflow.clock import TimeBox
 from kseflow.constants import DATASET, LOCK_WAIT_S
 from kseflow.context import Context
@@ -79,8 +80,11 @@ def load(
         extraction = Extraction(clients, box, options)
         if watch is not None:
             watch(extraction)
-        while not extraction.is_done:
-            _run(pipeline, _source(extraction, only))
+        try:
+            while not extraction.is_done:
+                _run(pipeline, _source(extraction, only))
+        finally:
+            extraction.close()
         return _summary(extraction, database, box)
 
 
@@ -139,7 +143,7 @@ def _summary(extraction: Extraction, database: Path, box: TimeBox) -> LoadSummar
         for group, spending in client.spending.items():
             requests[group] = requests.get(group, 0) + spending.request_count
             waited_s += spending.waited_s
-    parts = [{"taxpayer": lane.client.context, **vars(lane.part)} for lane in extraction.lanes]
+    parts = [{"taxpayer": lane.client.context, **vars(lane.log)} for lane in extraction.lanes]
     failed = [part["taxpayer"] for part in parts if part["outcome"] == "failed"]
     return LoadSummary(
         run_id=extraction.run_id,

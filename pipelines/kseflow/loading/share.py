@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from kseflow.api.client import KsefClient
-from kseflow.constants import FAILURES_FIRST_S
+from kseflow.constants import FAILURES_FIRST_S, TROUBLES_IN_A_ROW
 from kseflow.context import Context
 from kseflow.errors import KsefError, OutOfTime
 from kseflow.loading.kept import Cursor, Kept
@@ -72,6 +72,13 @@ class Lane:
     group: str
     left_count: int | None = None
     trouble: KsefError | None = None
+    _troubles_in_a_row: int = 0
+
+    def note(self, trouble: KsefError | None) -> None:
+        """Take note of how a session went; raises the trouble that one after the other has."""
+        self._troubles_in_a_row = self._troubles_in_a_row + 1 if trouble else 0
+        if trouble and self._troubles_in_a_row >= TROUBLES_IN_A_ROW:
+            raise trouble
 
 
 class Failures:
@@ -111,6 +118,8 @@ class Run:
     kept: Kept
     lanes: list[Lane]
     failures: Failures = field(default_factory=Failures)
+    # Unpacked packages are what needs memory.
+    unpacking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
 
 class Share:

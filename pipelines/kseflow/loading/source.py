@@ -14,18 +14,19 @@ import httpx
 import pyarrow as pa
 from dlt.extract import DltResource
 
-from kseflow.api.client import KsefClient, http_transport
+from kseflow.api.client import KsefClient
 from kseflow.api.credentials import Credentials
-from kseflow.api.limits import SlidingWindows
-from kseflow.clock import Clock, SystemClock, TimeBox
-from kseflow.constants import EXPORTS_PER_HOUR, MAX_TIME_S, PATIENCE_S
+from kseflow.api.gateway import Gateway
+from kseflow.clock import SystemClock, TimeBox
+from kseflow.constants import EXPORTS_PER_HOUR, MAX_TIME_S, REQUESTS_IN_FLIGHT
 from kseflow.loading.extraction import Extraction
-from kseflow.loading.lane import Rows
 from kseflow.loading.warehouse import Warehouse
 from kseflow.logins import configured_credentials
 from kseflow.options import SUBJECT_TYPES, Options
 from kseflow.raw.arrow import Table
 from kseflow.raw.tables import TABLES
+
+Rows = tuple[Table, pa.Table]
 
 
 @dlt.source(name="ksef", section="ksef", max_table_nesting=0)
@@ -71,23 +72,14 @@ def ksef_source(
 def make_clients(
     environment: str,
     credentials: Sequence[Credentials],
-    clock: Clock,
-    transport: httpx.BaseTransport | None = None,
+    box: TimeBox,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+    requests_in_flight: int = REQUESTS_IN_FLIGHT,
 ) -> list[KsefClient]:
-    """Return a client for each taxpayer; they share one connection pool and one address."""
-    transport = transport or http_transport(environment)
-    anonymous: list[float] = []
-    return [
-        KsefClient(
-            environment,
-            login,
-            clock=clock,
-            transport=transport,
-            windows=SlidingWindows(clock.now, anonymous),
-            patience_s=PATIENCE_S,
-        )
-        for login in credentials
-    ]
+    """Return a client for each taxpayer; they share one way to KSeF, within one time box."""
+    gateway = Gateway(environment, box, transport=transport, requests_in_flight=requests_in_flight)
+    return [KsefClient(gateway, login) for login in credentials]
 
 
 def resources(
@@ -100,12 +92,23 @@ def resources(
 
     @dlt.resource(selected=False, name="answers")
     def answers() -> Iterator[Rows]:
-        yield from extraction.rows(
+        state = dlt.current.resource_state
+        extraction.begin(
             Warehouse.of_pipeline(dlt.current.pipeline()),
-            dlt.current.resource_state,
+            state,
             frozenset(only or dlt.current.source().resources.selected),
-            until_commit=until_commit,
         )
+        try:
+            while not extraction.is_done:
+                commit = extraction.take()
+                for resource, cursors in commit.cursors.items():
+                    state(resource).update(cursors)
+                yield from commit.rows
+                if until_commit:
+                    return
+        finally:
+            if not until_commit:
+                extraction.close()
 
     return [answers | _rows_of(table) for table in TABLES]
 

@@ -2,12 +2,13 @@
 
 import asyncio
 
+from kseflow.constants import FAILURES_FIRST_S
 from kseflow.loading.exports.lane import export_packages, lacks_permission, wants_exports
-from kseflow.loading.invoices import read_awaited, read_invoices
+from kseflow.loading.invoices import backlog_of, read_awaited, read_invoices
 from kseflow.loading.receipts import read_receipts
 from kseflow.loading.sessions import SESSION_TYPES, list_sessions, listed_at
 from kseflow.loading.share import Share
-from kseflow.loading.worklist import INVOICE_TABLES, Backlog
+from kseflow.loading.worklist import INVOICE_TABLES
 from kseflow.raw.tables import SESSIONS
 
 SEES_ALL_SESSIONS = {"Introspection", "EnforcementOperations"}
@@ -18,12 +19,28 @@ async def load_share(share: Share) -> None:
     if not await _log_in(share):
         return
     async with asyncio.TaskGroup() as lanes:
-        is_listed = await _list(share)
-        if is_listed and share.run.tables & INVOICE_TABLES:
-            await _drain(share, lanes)
+        listing = lanes.create_task(_list_and_drain(share, lanes))
         if wants_exports(share.run) and not lacks_permission(share.client):
+            # Failures go first, and are known when the listing has ended.
+            await asyncio.wait({listing}, timeout=FAILURES_FIRST_S)
             for subject_type in share.run.options.subject_types:
                 lanes.create_task(export_packages(share, subject_type))
+
+
+async def _list_and_drain(share: Share, lanes: asyncio.TaskGroup) -> None:
+    """List what changed, then begin to read what the warehouse lacks of it."""
+    if SESSIONS.name in share.run.tables:
+        for session_type in sorted(SESSION_TYPES, key=lambda each: listed_at(share, each)):
+            if not await list_sessions(share, session_type):
+                return
+    if not share.run.tables & INVOICE_TABLES:
+        return
+    backlog = backlog_of(share)
+    lanes.create_task(read_invoices(share, backlog))
+    if backlog.receipts:
+        lanes.create_task(read_receipts(share, backlog))
+    if backlog.awaited:
+        lanes.create_task(read_awaited(share, backlog))
 
 
 async def _log_in(share: Share) -> bool:
@@ -50,20 +67,3 @@ def _missing_permissions(share: Share) -> list[str]:
             "exported. Make a token with InvoiceRead, or set exports_per_hour to 0"
         )
     return warnings
-
-
-async def _list(share: Share) -> bool:
-    """List what changed, first the type that waited longest; tell whether a drain may follow."""
-    if SESSIONS.name not in share.run.tables:
-        return True
-    for session_type in sorted(SESSION_TYPES, key=lambda each: listed_at(share, each)):
-        if not await list_sessions(share, session_type):
-            return False
-    return True
-
-
-async def _drain(share: Share, lanes: asyncio.TaskGroup) -> None:
-    """Begin to read what the warehouse lacks of listed sessions."""
-    backlog: Backlog | None = None
-    with share.lane("invoices", "sessionInvoiceList") as lane:
-        ...

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from lxml import etree
 
 from kseflow.api.client import KsefClient
 from kseflow.constants import UPO_BYTES
+from kseflow.context import Context
 from kseflow.errors import ContractViolation, CorruptDownload, Unavailable
 from kseflow.raw.tables import UPO_DOCUMENTS, taxpayer_stamps
 
@@ -27,13 +28,17 @@ class UpoPage:
     received_at: datetime
 
 
-def session_upo_pages(client: KsefClient, session_reference: str) -> Iterator[UpoPage]:
+async def session_upo_pages(client: KsefClient, session_reference: str) -> AsyncIterator[UpoPage]:
     """Yield the pages of a session's receipt; none while KSeF has not made it.
 
     One request for all: the pages come by links that are outside KSeF's limits.
     Source: GET /sessions/{ref}, field upo.pages
     """
-    pages = (client.session(session_reference).get("upo") or {}).get("pages") or []
+    session = await client.session(session_reference)
+    try:
+        pages = (session.get("upo") or {}).get("pages") or []
+    except AttributeError:
+        raise ContractViolation(f"session {session_reference}: its status is no object") from None
     for page in pages:
         try:
             reference, url = page["referenceNumber"], page["downloadUrl"]
@@ -42,11 +47,11 @@ def session_upo_pages(client: KsefClient, session_reference: str) -> Iterator[Up
                 f"session {session_reference}: a page of its UPO lacks its number or link"
             ) from None
         content = io.BytesIO()
-        client.storage.download(url, content, what=f"UPO {reference}", max_bytes=UPO_BYTES)
+        await client.storage.download(url, content, what=f"UPO {reference}", max_bytes=UPO_BYTES)
         yield UpoPage(reference, content.getvalue(), client.now())
 
 
-def upo_documents(page: UpoPage, client: KsefClient, session_reference: str) -> pa.Table:
+def upo_documents(page: UpoPage, context: Context, session_reference: str) -> pa.Table:
     """Read a page into rows of `upo_documents`.
 
     Raises `CorruptDownload` when it is not a receipt of that session, or is XML of a kind that
@@ -65,12 +70,11 @@ def upo_documents(page: UpoPage, client: KsefClient, session_reference: str) -> 
         | {"NumerReferencyjnySesji": session, "KodFormularza": form_code}
         for document in root.iter(f"{{{namespace}}}Dokument")
     ]
-    context = client.context
     stamps = taxpayer_stamps(context.type, context.id, page.received_at)
     return UPO_DOCUMENTS.arrow_from_api(items, upo_reference_number=page.reference_number, **stamps)
 
 
-def save_upo(
+async def save_upo(
     client: KsefClient,
     folder: Path,
     session_reference: str,
@@ -84,20 +88,20 @@ def save_upo(
     it does not have the hash that came with it or is no receipt; then nothing is written.
     """
     if invoice is not None:
-        content = client.invoice_upo(session_reference, invoice)
+        content = await client.invoice_upo(session_reference, invoice)
         pages = [UpoPage(invoice, content, client.now())]
     elif ksef_number is not None:
-        content = client.invoice_upo_by_ksef_number(session_reference, ksef_number)
+        content = await client.invoice_upo_by_ksef_number(session_reference, ksef_number)
         pages = [UpoPage(ksef_number, content, client.now())]
     else:
-        pages = list(session_upo_pages(client, session_reference))
+        pages = [page async for page in session_upo_pages(client, session_reference)]
     if not pages:
         raise Unavailable(
             f"session {session_reference} has no receipt (yet): KSeF makes it when the session "
             "ends with at least one accepted invoice"
         )
     for page in pages:
-        upo_documents(page, client, session_reference)
+        upo_documents(page, client.context, session_reference)
     folder.mkdir(parents=True, exist_ok=True)
     return [_write(folder / f"UPO-{page.reference_number}.xml", page.content) for page in pages]
 

@@ -13,7 +13,15 @@ import pyarrow as pa
 from kseflow.constants import DATASET
 from kseflow.context import Context
 from kseflow.database import opened
-from kseflow.loading.worklist import CONFIRMED, CONFIRMED_SQL, STORED, STORED_SQL, Worklist
+from kseflow.loading.worklist import (
+    AWAITED,
+    AWAITED_SQL,
+    CONFIRMED,
+    CONFIRMED_SQL,
+    STORED,
+    STORED_SQL,
+    Worklist,
+)
 from kseflow.raw.arrow import Table
 from kseflow.raw.tables import (
     API_REQUESTS,
@@ -87,12 +95,14 @@ class Warehouse:
         """Return what the warehouse lacks compared with the counters it holds."""
         stored_sql = STORED_SQL.format(session_invoices=self._name(SESSION_INVOICES.name))
         confirmed_sql = CONFIRMED_SQL.format(upo_documents=self._name(UPO_DOCUMENTS.name))
+        awaited_sql = AWAITED_SQL.format(session_invoices=self._name(SESSION_INVOICES.name))
         return Worklist(
             self._read(SESSIONS),
             _fitted(self._run(stored_sql), STORED),
             self._read(INVOICE_READS),
             _fitted(self._run(confirmed_sql), CONFIRMED),
             self._read(UPO_READS),
+            _fitted(self._run(awaited_sql), AWAITED),
         )
 
     def asked_exports(self, now: datetime) -> dict[tuple[Context, str], list[AskedExport]]:

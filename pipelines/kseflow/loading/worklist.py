@@ -33,6 +33,8 @@ from kseflow.raw.tables import (
     UPO_READS,
 )
 
+Row = dict[str, Any]
+
 INVOICE_TABLES = frozenset({SESSION_INVOICES.name, FAILED_INVOICES.name, UPO_DOCUMENTS.name})
 
 STORED = pa.schema(
@@ -84,9 +86,25 @@ from {upo_documents}
 group by 1, 2, 3
 """
 
+AWAITED = pa.schema(
+    {
+        "context_type": TEXT,
+        "context_id": TEXT,
+        "session_reference_number": TEXT,
+        "reference_number": TEXT,
+    }
+)
+
+AWAITED_SQL = f"""
+select context_type, context_id, session_reference_number, reference_number
+from {{session_invoices}}
+where status_code in {PENDING_STATUS_CODES}
+    or (status_code = {ACCEPTED_STATUS_CODE} and permanent_storage_date is null)
+"""
+
 # One row per session that lacks something. A session is due
-# - at once, when it was never read, changed since, or what was read then is not stored, and when
-#   only its failures were read and all rows are wanted;
+# - at once, when it was never read, changed since, its reading went wrong, or what was read then
+#   is not stored, and when only its failures were read and all rows are wanted;
 # - else when the age of the information has doubled; a session that lacks nothing but storage
 #   dates or outcomes of single invoices (unsettled) is left alone after a week.
 LACKING_SQL = f"""
@@ -113,8 +131,10 @@ with compared as (
         r.session_date_updated as read_for,
         r.endpoint as read_endpoint,
         r.row_count > 0 and r.read_at > coalesce(i.stored_at, '-infinity') as is_lost,
+        r.error is not null as went_wrong,
         case
             when u.read_at is null or s.date_updated > u.session_date_updated
+                or u.error is not null
                 or u.row_count > coalesce(c.confirmed_count, 0)
                 then s.date_updated
             else u.read_at + (u.read_at - s.date_updated)
@@ -178,6 +198,7 @@ select
     case
         when missing_count = 0 and unsettled_count = 0 then null
         when last_read_at is null or date_updated > read_for or coalesce(is_lost, true)
+            or went_wrong
             or (read_endpoint = 'failed' and not is_failed_only)
             then date_updated
         when missing_count = 0 and last_read_at - date_updated > $unsettled_reach then null
@@ -185,32 +206,78 @@ select
     end as due_at
 from wanted
 where missing_count > 0 or unsettled_count > 0 or ($receipts and unconfirmed_count > 0)
-order by missing_failed = 0, missing_count = 0, date_updated, reference_number
+order by coalesce(went_wrong, false), missing_failed = 0, missing_count = 0, date_updated,
+    reference_number
 """
 
 
 @dataclass(frozen=True)
 class Work:
-    """One session to read: by which endpoint, and how many pages that are."""
+    """One session to read: by which endpoint, how many pages that are, whether failures wait.
+
+    `invoices` are the references of those that are read one by one, with endpoint `invoice`.
+    """
 
     session_reference_number: str
     date_updated: datetime
     endpoint: str
     page_count: int
+    is_urgent: bool = False
+    invoices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Backlog:
     """What to read now, most valuable first.
 
-    `invoices` are read through /invoices or /failed. `receipts` are accepted invoices of which
-    nothing is known: a receipt tells of all in a session, the largest sessions come first.
-    `completion` are sessions whose outcomes are known, but not all the rest of their rows.
+    `invoices` are read through /invoices or /failed, the `urgent_count` first of them for their
+    failures. `receipts` are accepted invoices of which nothing is known: a receipt tells of all
+    in a session, the largest sessions come first. `awaited` are sessions that lack nothing but
+    the end or the storage date of a few invoices. `completion` are sessions whose outcomes are
+    known, but not all the rest of their rows.
     """
 
     invoices: deque[Work]
     receipts: deque[Work]
+    awaited: deque[Work]
     completion: deque[Work]
+    urgent_count: int
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How to read one taxpayer's sessions: for which tables, and with which budget."""
+
+    now: datetime
+    wants_rows: bool
+    wants_failures: bool
+    is_short: bool
+    by_receipt: bool
+
+    def failures(self, row: Row) -> Work | None:
+        """Return the request for a session's failures: with all its rows if that costs no more."""
+        if not (self.wants_failures and row["missing_failed_count"] and self.is_due(row)):
+            return None
+        failed, all_rows = _work(row, "failed", True), _work(row, "invoices", True)
+        is_cheaper = failed.page_count < all_rows.page_count
+        is_alone = not self.wants_rows or row["is_failed_only"]
+        return failed if is_alone or (self.is_short and is_cheaper) else all_rows
+
+    def rest(self, row: Row) -> str | None:
+        """Return the queue for the other rows of a session."""
+        if row["is_failed_only"]:
+            return None
+        is_known = self.wants_rows and not row["missing_accepted_count"]
+        if self.by_receipt and not is_known and _is_past(row["receipt_due_at"], self.now):
+            return "receipts"
+        if not (self.wants_rows and self.is_due(row)):
+            return None
+        if row["awaited"]:
+            return "awaited"
+        return "completion" if self.by_receipt and is_known else "others"
+
+    def is_due(self, row: Row) -> bool:
+        return _is_past(row["due_at"], self.now)
 
 
 class Worklist:
@@ -223,6 +290,7 @@ class Worklist:
         invoice_reads: pa.Table | None = None,
         confirmed: pa.Table | None = None,
         upo_reads: pa.Table | None = None,
+        awaited: pa.Table | None = None,
     ) -> None:
         self._db = in_memory()
         for name, rows, schema in (
@@ -231,6 +299,7 @@ class Worklist:
             ("invoice_reads", invoice_reads, INVOICE_READS.schema),
             ("confirmed", confirmed, CONFIRMED),
             ("upo_reads", upo_reads, UPO_READS.schema),
+            ("awaited", awaited, AWAITED),
         ):
             self._with_rows(schema.empty_table(), f"create table {name} as from arrow_rows")
             if rows is not None:
@@ -303,44 +372,47 @@ class Worklist:
         in_progress: str = "failed",
         detail: str = "auto",
         budget: int | None = None,
+        singles_a_list: float = 0.0,
     ) -> Backlog:
         """Return what to read of the taxpayer now for `tables`: failures, then the oldest change.
 
         When reading all rows takes more than `budget` requests, the failures of large sessions
-        are read by themselves, and with `detail="auto"` accepted invoices through receipts.
+        are read by themselves, and with `detail="auto"` accepted invoices through receipts. One
+        request for a list is worth `singles_a_list` for single invoices.
         """
         wants_rows, wants_receipts = SESSION_INVOICES.name in tables, UPO_DOCUMENTS.name in tables
-        found = self.lacking(
+        rows = self.lacking(
             context, in_progress=in_progress, receipts=wants_receipts and not wants_rows
-        )
-        rows = found.to_pylist()
-        due = [row for row in rows if _is_past(row["due_at"], now)] if wants_rows else []
-        cost = sum(_work(row, "invoices").page_count for row in due if not row["is_failed_only"])
+        ).to_pylist()
+        self._add_awaited(context, rows, singles_a_list if wants_rows else 0.0)
+        lists = [row for row in rows if _is_past(row["due_at"], now) and not row["awaited"]]
+        cost = sum(invoice_page_count(row) for row in lists if not row["is_failed_only"])
         is_short = not wants_rows or (budget is not None and cost > budget)
-        by_receipt = wants_receipts and (not wants_rows or (is_short and detail == "auto"))
-        failures: list[Work] = []
-        others: list[Work] = []
-        completion: list[Work] = []
-        confirmable = []
-        for row in rows:
-            is_due = _is_past(row["due_at"], now)
-            if is_due and row["missing_failed_count"] and tables != {UPO_DOCUMENTS.name}:
-                failures.append(_failures_of(row, alone=not wants_rows, is_short=is_short))
-                if failures[-1].endpoint == "invoices":
-                    continue
-            is_known = wants_rows and not row["missing_accepted_count"]
-            if row["is_failed_only"]:
-                continue
-            if by_receipt and not is_known and _is_past(row["receipt_due_at"], now):
-                confirmable.append(row)
-            elif is_due and wants_rows:
-                (completion if by_receipt and is_known else others).append(_work(row, "invoices"))
-        confirmable.sort(key=lambda row: row["unconfirmed_count"], reverse=True)
-        return Backlog(
-            deque(failures + others),
-            deque(_work(row, "invoices") for row in confirmable),
-            deque(completion),
+        plan = _Plan(
+            now,
+            wants_rows,
+            wants_failures=set(tables) != {UPO_DOCUMENTS.name},
+            is_short=is_short,
+            by_receipt=wants_receipts and (not wants_rows or (is_short and detail == "auto")),
         )
+        return _queued(rows, plan)
+
+    def _add_awaited(self, context: Context, rows: list[Row], singles_a_list: float) -> None:
+        """Add to each row its invoices that await their end, where to ask for them costs less."""
+        waiting = [row for row in rows if not row["missing_count"] and row["unsettled_count"]]
+        found: dict[str, list[str]] = {}
+        if waiting and singles_a_list > 0:
+            sql = (
+                "select session_reference_number, reference_number from awaited "
+                "where context_type = ? and context_id = ? order by all"
+            )
+            for session, invoice in self._db.execute(sql, [context.type, context.id]).fetchall():
+                found.setdefault(session, []).append(invoice)
+        for row in rows:
+            references = found.get(row["reference_number"], [])
+            is_known = not row["missing_count"] and len(references) == row["unsettled_count"]
+            is_cheaper = len(references) < singles_a_list * invoice_page_count(row)
+            row["awaited"] = tuple(references) if is_known and is_cheaper else ()
 
     def _one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
         # Read to the end: a result with rows left blocks the connection.
@@ -348,22 +420,41 @@ class Worklist:
         return row
 
 
-def invoice_page_count(row: dict[str, Any], column: str = "total_invoice_count") -> int:
+def _queued(rows: list[Row], plan: _Plan) -> Backlog:
+    urgent: list[Work] = []
+    queues: dict[str | None, list[Row]] = {}
+    for row in rows:
+        failures = plan.failures(row)
+        if failures is not None:
+            urgent.append(failures)
+        if failures is None or failures.endpoint == "failed":
+            queues.setdefault(plan.rest(row), []).append(row)
+    receipts = queues.get("receipts", [])
+    receipts.sort(key=lambda row: int(row["unconfirmed_count"]), reverse=True)
+    return Backlog(
+        deque([*urgent, *(_work(row, "invoices") for row in queues.get("others", []))]),
+        deque(_work(row, "invoices") for row in receipts),
+        deque(_work(row, "invoice") for row in queues.get("awaited", [])),
+        deque(_work(row, "invoices") for row in queues.get("completion", [])),
+        len(urgent),
+    )
+
+
+def invoice_page_count(row: Row, column: str = "total_invoice_count") -> int:
     """Return how many requests it takes to read the invoices of a session, a row of `lacking`."""
     return max(math.ceil(int(row[column]) / PAGE_SIZE), 1)
 
 
-def _work(row: dict[str, Any], endpoint: str) -> Work:
+def _work(row: Row, endpoint: str, is_urgent: bool = False) -> Work:
     column = "failed_invoice_count" if endpoint == "failed" else "total_invoice_count"
-    pages = invoice_page_count(row, column)
-    return Work(row["reference_number"], row["date_updated"], endpoint, pages)
-
-
-def _failures_of(row: dict[str, Any], *, alone: bool, is_short: bool) -> Work:
-    """Return the request for a session's failures: with all its rows where that costs no more."""
-    failed, all_rows = _work(row, "failed"), _work(row, "invoices")
-    is_cheaper = failed.page_count < all_rows.page_count
-    return failed if alone or row["is_failed_only"] or (is_short and is_cheaper) else all_rows
+    return Work(
+        row["reference_number"],
+        row["date_updated"],
+        endpoint,
+        invoice_page_count(row, column),
+        is_urgent,
+        row["awaited"] if endpoint == "invoice" else (),
+    )
 
 
 def _is_past(moment: datetime | None, now: datetime) -> bool:

@@ -5,9 +5,7 @@ Source: docs przyrostowe-pobieranie-faktur.md
 """
 
 import logging
-from collections.abc import Generator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -33,9 +31,9 @@ from kseflow.errors import (
 )
 from kseflow.loading.exports.package import Export, contents, request
 from kseflow.loading.exports.windows import Outcome, Window, outcome_of, ticks
-from kseflow.loading.lane import NOTHING, Lane, Rows, Run, answered
+from kseflow.loading.share import Lane, Run, Share
 from kseflow.loading.warehouse import AskedExport
-from kseflow.raw.tables import EXPORT_PACKAGES, INVOICE_METADATA, taxpayer_stamps
+from kseflow.raw.tables import EXPORT_PACKAGES, INVOICE_METADATA
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +51,6 @@ PART_FIELDS = (
 )
 
 
-def export_lanes(client: KsefClient, run: Run) -> Sequence[Lane]:
-    """Return a lane for each subject type that the run is to export."""
-    if not wants_exports(run) or lacks_permission(client):
-        return ()
-    return [ExportLane(client, run, subject_type) for subject_type in run.options.subject_types]
-
-
 def wants_exports(run: Run) -> bool:
     """Tell whether the run is asked to export at all."""
     return bool(run.tables & EXPORTED) and run.options.exports_per_hour > 0
@@ -70,120 +61,117 @@ def lacks_permission(client: KsefClient) -> bool:
     return client.permissions is not None and not client.permissions & MAY_EXPORT
 
 
-class ExportLane(Lane):
+async def export_packages(share: Share, subject_type: str) -> None:
     """Ask for packages of one subject type until the taxpayer's copy is up to the HWM."""
+    with share.lane(f"exports_{subject_type.lower()}", "invoiceExport") as lane:
+        await share.run.failures.read()
+        await _Exports(share, lane, subject_type).run()
 
-    def __init__(self, client: KsefClient, run: Run, subject_type: str) -> None:
-        self.resource = f"exports_{subject_type.lower()}"
-        self.group = "invoiceExport"
-        super().__init__(client, run)
+
+class _Exports:
+    """The exports of one subject type."""
+
+    def __init__(self, share: Share, lane: Lane, subject_type: str) -> None:
+        self._share = share
+        self._client = share.client
+        self._options = share.run.options
+        self._log = lane.log
         self._subject_type = subject_type
-        self._asked = run.asked_exports.setdefault((client.context, subject_type), [])
+        self._asked = share.run.asked_exports.setdefault((share.context, subject_type), [])
 
-    def _walk(self) -> Iterator[Rows]:
-        self.part.modified_from = datetime.fromisoformat(self._begin_text())
+    async def run(self) -> None:
+        self._log.modified_from = datetime.fromisoformat(self._begin_text())
         tries_left = EXPORT_TRIES
         while tries_left and self._is_due():
-            window = Window.following(self._subject_type, self._begin_text(), self.client.now())
-            problem = yield from self._export(window)
+            window = Window.following(self._subject_type, self._begin_text(), self._client.now())
+            problem = await self._export(window)
             tries_left = tries_left - 1 if problem else EXPORT_TRIES
             if problem and not tries_left:
-                self.part.fail(f"{self.client.context}: {problem}")
-        self.part.cursor_text = self._begin_text()
+                self._log.fail(f"{self._share.context}: {problem}")
+        self._log.cursor_text = self._begin_text()
 
     def _is_due(self) -> bool:
         """Tell whether the schedule allows one more package now."""
-        now, rare = self.client.now(), self._subject_type in RARE_SUBJECT_TYPES
+        now, rare = self._client.now(), self._subject_type in RARE_SUBJECT_TYPES
         interval = RARE_EXPORT_INTERVAL if rare else EXPORT_INTERVAL
         if any(asked.is_caught_up and asked.at > now - interval for asked in self._asked):
             return False
         recent_count = sum(asked.at > now - timedelta(hours=1) for asked in self._asked)
-        return recent_count < self.run.options.exports_per_hour
+        return recent_count < self._options.exports_per_hour
 
     def _begin_text(self) -> str:
         """Return where the next window begins: the cursor, but not before `exports_from`."""
-        earliest = (self.run.options.exports_from or EXPORTS_BEGIN).astimezone(UTC)
+        earliest = (self._options.exports_from or EXPORTS_BEGIN).astimezone(UTC)
         begins = earliest.isoformat(timespec="microseconds")
-        return max(begins, str(self._cursor().get("next_from", begins)), key=ticks)
+        cursor = self._share.cursor(EXPORT_PACKAGES, self._subject_type)
+        return max(begins, str(cursor.get("next_from", begins)), key=ticks)
 
-    def _cursor(self) -> dict[str, Any]:
-        context = self.client.context
-        key = f"{context.type}:{context.id}:{self._subject_type}"
-        found: dict[str, Any] = self.run.cursors(EXPORT_PACKAGES.name).setdefault(key, {})
-        return found
-
-    def _export(self, window: Window) -> Generator[Rows, Any, str | None]:
+    async def _export(self, window: Window) -> str | None:
         """Load one package; return why it came to nothing, None when it did not."""
-        client, options = self.client, self.run.options
-        self.group = "invoiceExport"
-        yield NOTHING
-        export = yield from answered(
-            partial(
-                request,
-                client,
-                window,
-                is_metadata_only=options.xml_folder is None,
-                compression=options.compression,
-            )
+        export = await request(
+            self._client,
+            window,
+            is_metadata_only=self._options.xml_folder is None,
+            compression=self._options.compression,
         )
         self._asked.append(AskedExport(export.requested_at, is_caught_up=False))
-        self.group = "invoiceExportStatus"
         status: dict[str, Any] = {"status": {"code": IN_PROGRESS}}
         outcome, metadata = Outcome(window.begin_text), None
         try:
-            status = yield from self._finished(export)
+            status = await self._finished(export)
             problem = _problem(export, status)
             if status["status"]["code"] == READY:
-                status, outcome, metadata = yield from self._taken(export, status)
+                status, outcome, metadata = await self._taken(export, status)
         except KsefError as trouble:
-            yield EXPORT_PACKAGES, self._row(export, status, outcome, trouble)
+            self._share.keep(EXPORT_PACKAGES, self._row(export, status, outcome, trouble))
             raise
         if status["status"]["code"] == UNREADABLE_KEY:
-            client.symmetric_key_certificate(fresh=True)
+            self._client.withdraw_key(export.public_key)
         if metadata is not None:
-            yield INVOICE_METADATA, metadata
+            self._share.keep(INVOICE_METADATA, metadata)
+        cursor = None
         if problem is None:
-            self._move_to(window, outcome)
-        yield EXPORT_PACKAGES, self._row(export, status, outcome, outcome.trouble or problem)
+            cursor = self._subject_type, {"next_from": outcome.next_from_text}
+            is_caught_up = not outcome.is_truncated and window.end is None
+            self._asked[-1] = AskedExport(self._asked[-1].at, is_caught_up)
+        row = self._row(export, status, outcome, outcome.trouble or problem)
+        self._share.keep(EXPORT_PACKAGES, row, cursor)
         if outcome.trouble is not None:
             raise outcome.trouble
         return problem
 
-    def _move_to(self, window: Window, outcome: Outcome) -> None:
-        """Let the next window begin where this one ends; in the state that its row goes with."""
-        self._cursor()["next_from"] = outcome.next_from_text
-        is_caught_up = not outcome.is_truncated and window.end is None
-        self._asked[-1] = AskedExport(self._asked[-1].at, is_caught_up)
-
-    def _finished(self, export: Export) -> Generator[Rows, Any, dict[str, Any]]:
+    async def _finished(self, export: Export) -> dict[str, Any]:
         """Ask until the export is no longer in progress, or patience ends."""
         wait_s, longest_s = EXPORT_POLL_S
         gives_up_at = export.requested_at + timedelta(seconds=EXPORT_PATIENCE_S)
         while True:
-            yield from self._idle(wait_s)
-            status = yield from self._status(export)
+            await self._client.sleep(wait_s)
+            status = await self._status(export)
             is_building = status["status"]["code"] == READY and not status.get("package")
             if status["status"]["code"] != IN_PROGRESS and not is_building:
                 return status
-            if self.client.now() >= gives_up_at:
+            if self._client.now() >= gives_up_at:
                 return {**status, "status": {**status["status"], "code": IN_PROGRESS}}
             wait_s = min(wait_s * 1.5, longest_s)
 
-    def _status(self, export: Export) -> Generator[Rows, Any, dict[str, Any]]:
-        reference = export.reference_number
+    async def _status(self, export: Export) -> dict[str, Any]:
         try:
-            status = yield from answered(partial(self.client.export_status, reference))
+            status = await self._client.export_status(export.reference_number)
         except RequestRejected as error:
             if error.status != REMOVED:
                 raise
             return {"status": {"code": REMOVED, "description": str(error)}}
-        if not isinstance(status.get("status", {}).get("code"), int):
-            raise ContractViolation(f"export {reference}: its status lacks the code")
+        try:
+            is_whole = isinstance(status["status"]["code"], int)
+        except (KeyError, TypeError):
+            is_whole = False
+        if not is_whole:
+            raise ContractViolation(f"export {export.reference_number}: its status lacks the code")
         return status
 
-    def _taken(
+    async def _taken(
         self, export: Export, status: dict[str, Any]
-    ) -> Generator[Rows, Any, tuple[dict[str, Any], Outcome, pa.Table]]:
+    ) -> tuple[dict[str, Any], Outcome, pa.Table]:
         """Return the export's latest status and what its package held, if need be at a third try.
 
         Each try has fresh links.
@@ -191,22 +179,25 @@ class ExportLane(Lane):
         tries_left = DOWNLOAD_TRIES
         while True:
             try:
-                return status, *self._contents(export, status["package"])
+                return status, *(await self._contents(export, status["package"]))
             except (CorruptDownload, Unavailable) as error:
                 tries_left -= 1
                 if not tries_left:
                     raise
                 log.info("%s; again with fresh links", error)
-            status = yield from self._status(export)
+            status = await self._status(export)
             if not status.get("package"):
                 raise CorruptDownload(f"package {export.reference_number}: removed meanwhile")
 
-    def _contents(self, export: Export, package: dict[str, Any]) -> tuple[Outcome, pa.Table]:
+    async def _contents(self, export: Export, package: dict[str, Any]) -> tuple[Outcome, pa.Table]:
         """Return verified rows of `invoice_metadata`; then the XML is in its folder as well."""
         stamps = self._stamps() | {"package_reference_number": export.reference_number}
-        xml_folder = self.run.options.xml_folder
+        xml_folder = self._options.xml_folder
         try:
-            with contents(self.client, export, package, xml_folder) as found:
+            async with (
+                self._share.run.unpacking,
+                contents(self._client, export, package, xml_folder) as found,
+            ):
                 rows = INVOICE_METADATA.arrow_from_api(found.metadata, **stamps)
                 outcome = outcome_of(export.window, package, rows)
                 if xml_folder is not None:
@@ -231,8 +222,8 @@ class ExportLane(Lane):
     ) -> pa.Table:
         window, package = export.window, status.get("package") or {}
         parts = package.get("parts")
-        self.part.page_count += 1
-        self.part.row_count += outcome.metadata_count or 0
+        self._log.page_count += 1
+        self._log.row_count += outcome.metadata_count or 0
         return EXPORT_PACKAGES.arrow_from_api(
             [status],
             **self._stamps(),
@@ -253,9 +244,7 @@ class ExportLane(Lane):
         )
 
     def _stamps(self) -> dict[str, Any]:
-        context = self.client.context
-        stamps = taxpayer_stamps(context.type, context.id, self.client.now())
-        return stamps | {"subject_type": self._subject_type}
+        return self._share.stamps() | {"subject_type": self._subject_type}
 
 
 def _problem(export: Export, status: dict[str, Any]) -> str | None:

@@ -5,11 +5,12 @@ memory only. Everything streams through files, so the size of a package costs di
 Source: POST /invoices/exports, GET /invoices/exports/{ref}, docs przyrostowe-pobieranie-faktur.md
 """
 
+import asyncio
 import base64
 import hashlib
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -39,88 +40,102 @@ class Export:
     is_metadata_only: bool
     compression: str
     requested_at: datetime
+    public_key: dict[str, Any] = field(repr=False)
     key: bytes = field(repr=False)
     iv: bytes = field(repr=False)
 
 
-def request(
+async def request(
     client: KsefClient, window: Window, *, is_metadata_only: bool, compression: str
 ) -> Export:
     """Ask for a package; when its public key was withdrawn meanwhile, once more with a new one."""
     try:
-        return _request(client, window, is_metadata_only, compression)
+        return await _request(client, window, is_metadata_only, compression)
     except RequestRejected as error:
         if 21470 not in error.codes:
             raise
-        client.symmetric_key_certificate(fresh=True)
-        return _request(client, window, is_metadata_only, compression)
+        return await _request(client, window, is_metadata_only, compression)
 
 
-def _request(
+async def _request(
     client: KsefClient, window: Window, is_metadata_only: bool, compression: str
 ) -> Export:
-    certificate = client.symmetric_key_certificate()
-    public_key = x509.load_der_x509_certificate(
-        base64.b64decode(certificate["certificate"])
-    ).public_key()
-    if not isinstance(public_key, rsa.RSAPublicKey):
-        raise ContractViolation("KSeF offers no RSA key for exports; update kseflow")
+    public_key = await client.symmetric_key()
     key, iv = secrets.token_bytes(32), secrets.token_bytes(16)
+    encryption = {
+        "encryptedSymmetricKey": base64.b64encode(_encrypted(key, public_key)).decode(),
+        "initializationVector": base64.b64encode(iv).decode(),
+        "publicKeyId": public_key["publicKeyId"],
+    }
+    body = {
+        "encryption": encryption,
+        "filters": window.filters(),
+        "onlyMetadata": is_metadata_only,
+        "compressionType": compression,
+    }
+    try:
+        reference_number = await client.request_export(body)
+    except RequestRejected as error:
+        if 21470 in error.codes:
+            client.withdraw_key(public_key)
+        raise
+    now = client.now()
+    return Export(reference_number, window, is_metadata_only, compression, now, public_key, key, iv)
+
+
+def _encrypted(key: bytes, public_key: dict[str, Any]) -> bytes:
+    certificate = x509.load_der_x509_certificate(base64.b64decode(public_key["certificate"]))
+    rsa_key = certificate.public_key()
+    if not isinstance(rsa_key, rsa.RSAPublicKey):
+        raise ContractViolation("KSeF offers no RSA key for exports; update kseflow")
     oaep = rsa_padding.OAEP(rsa_padding.MGF1(hashes.SHA256()), hashes.SHA256(), label=None)
-    reference_number = client.request_export(
-        {
-            "encryption": {
-                "encryptedSymmetricKey": base64.b64encode(public_key.encrypt(key, oaep)).decode(),
-                "initializationVector": base64.b64encode(iv).decode(),
-                "publicKeyId": certificate["publicKeyId"],
-            },
-            "filters": window.filters(),
-            "onlyMetadata": is_metadata_only,
-            "compressionType": compression,
-        }
-    )
-    return Export(reference_number, window, is_metadata_only, compression, client.now(), key, iv)
+    return rsa_key.encrypt(key, oaep)
 
 
-@contextmanager
-def contents(
+@asynccontextmanager
+async def contents(
     client: KsefClient, export: Export, package: dict[str, Any], xml_folder: Path | None
-) -> Iterator[Unpacked]:
+) -> AsyncIterator[Unpacked]:
     """Download, verify, decrypt and unpack a package; what was unpacked is gone afterwards.
 
-    Raises `CorruptDownload`, naming the package, when anything is not as KSeF said, and
-    `ContractViolation` for links to foreign hosts.
+    What computes does so in a thread. Raises `CorruptDownload`, naming the package, when
+    anything is not as KSeF said, and `ContractViolation` for links to foreign hosts.
     """
     name = f"package {export.reference_number}"
-    with TemporaryFile(prefix="kseflow-") as archive:
+    with ExitStack() as stack:
+        archive = stack.enter_context(TemporaryFile(prefix="kseflow-"))
         for part in sorted(package["parts"], key=lambda part: int(part["ordinalNumber"])):
-            _append(client, export, part, archive)
+            await _append(client, export, part, archive)
         if not archive.tell():  # an empty package has no parts
             yield Unpacked(name, [])
             return
         archive.seek(0)
         compression = package.get("compressionType") or export.compression
-        with unpacked(archive, compression, name, xml_folder) as found:
-            if len(found.metadata) < package["invoiceCount"]:
-                raise CorruptDownload(
-                    f"{name}: KSeF counts {package['invoiceCount']} invoices in it, "
-                    f"but its _metadata.json has {len(found.metadata)}"
-                )
-            yield found
+        found = await asyncio.to_thread(
+            stack.enter_context, unpacked(archive, compression, name, xml_folder)
+        )
+        if len(found.metadata) < package["invoiceCount"]:
+            raise CorruptDownload(
+                f"{name}: KSeF counts {package['invoiceCount']} invoices in it, "
+                f"but its _metadata.json has {len(found.metadata)}"
+            )
+        yield found
 
 
-def _append(client: KsefClient, export: Export, part: dict[str, Any], archive: BinaryIO) -> None:
+async def _append(
+    client: KsefClient, export: Export, part: dict[str, Any], archive: BinaryIO
+) -> None:
     """Add one part to the archive: verified as it came, decrypted, verified again."""
     name = f"package {export.reference_number}, part {part['ordinalNumber']}"
     with TemporaryFile(prefix="kseflow-") as encrypted:
-        found_hash = client.storage.download(
+        found_hash = await client.storage.download(
             part["url"], encrypted, what=name, max_bytes=PART_BYTES
         )
         _check(name, part, "encryptedPart", encrypted.tell(), found_hash)
         encrypted.seek(0)
         begin = archive.tell()
         try:
-            plain_hash = _decrypt(export, encrypted, archive)
+            plain_hash = await asyncio.to_thread(_decrypt, export, encrypted, archive)
         except ValueError:
             raise CorruptDownload(f"{name}: it cannot be decrypted with the export's key") from None
     _check(name, part, "part", archive.tell() - begin, plain_hash)

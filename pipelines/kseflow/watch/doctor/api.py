@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from kseflow.api.auth import newest_key
-from kseflow.api.client import KsefClient, http_transport, is_loopback
+from kseflow.api.address import proxy_of
+from kseflow.api.answers import Answer, json_of, rejection_of
+from kseflow.api.client import KsefClient
 from kseflow.api.credentials import Credentials, TokenCredentials
+from kseflow.api.keys import newest_key
 from kseflow.clock import Clock, TimeBox
 from kseflow.constants import PACKAGE_CAP, PAGE_SIZE
 from kseflow.context import Context
@@ -20,10 +21,7 @@ from kseflow.errors import (
     ContractViolation,
     KsefError,
     LoginFailed,
-    RequestRejected,
-    json_of,
 )
-from kseflow.loading.source import make_clients
 from kseflow.loading.taxpayer import SEES_ALL_SESSIONS
 from kseflow.watch.doctor.examine import Line, error, ok, warning
 
@@ -43,7 +41,7 @@ def examine_service(base_url: str, clock: Clock) -> Generator[Line, None, bool]:
     host = urlsplit(base_url).netloc
     sent_at = clock.now()
     try:
-        with httpx.Client(transport=http_transport(base_url), timeout=TIMEOUT_S) as http:
+        with httpx.Client(proxy=proxy_of(base_url), trust_env=False, timeout=TIMEOUT_S) as http:
             response = http.get(f"{base_url}/security/public-key-certificates")
     except (httpx.HTTPError, ValueError, ImportError) as problem:  # the latter of odd proxies
         reason = f": {problem}" if isinstance(problem, httpx.HTTPError) else ""
@@ -54,9 +52,15 @@ def examine_service(base_url: str, clock: Clock) -> Generator[Line, None, bool]:
     yield ok("network", f"{host} answers{_way(base_url)}")
     yield _clock_line(response, sent_at, received_at)
     try:
+        answer = Answer(
+            "GET /security/public-key-certificates",
+            response.status_code,
+            response.headers,
+            response.content,
+        )
         if response.is_error:
-            raise RequestRejected.from_response(response)
-        keys = json_of(response)
+            raise rejection_of(answer)
+        keys = json_of(answer)
         for usage, purpose in USAGES.items():
             yield _key_line(keys, usage, purpose, received_at)
     except (KsefError, KeyError, TypeError, ValueError) as problem:
@@ -69,8 +73,7 @@ def _way(base_url: str) -> str:
     """Say how the host is reached: encrypted or not, and through which proxy."""
     url = urlsplit(base_url)
     encrypted = " over TLS, its certificate is trusted" if url.scheme == "https" else " unencrypted"
-    is_direct = is_loopback(base_url) or proxy_bypass(url.hostname or "")
-    proxy = None if is_direct else getproxies().get(url.scheme)
+    proxy = proxy_of(base_url)
     if proxy is None:
         return f"{encrypted}, without a proxy"
     without_password = proxy.rpartition("//")[2].rpartition("@")[2]
@@ -132,13 +135,10 @@ def examine_taxpayer(
 ) -> Iterator[Line]:
     """Log in and read the rate limits; `spent` are the last hour's requests by group."""
     who = login.context
-    (client,) = make_clients(base_url, [login], TimeBox(clock, PATIENCE_S))
-    with client:
-        try:
-            client.rate_limits()
-            trouble = None
-        except KsefError as problem:
-            trouble = problem
+    box = TimeBox(clock, PATIENCE_S)
+    client = KsefClient(base_url, login, clock=box)
+    with box.loop() as loop:
+        trouble = loop.run(_tried(client))
     if trouble is not None and client.permissions is None:
         is_refused = isinstance(trouble, LoginFailed | AccessDenied)
         remedy = "Make a new token or certificate" if is_refused else "Try again later"
@@ -151,6 +151,16 @@ def examine_taxpayer(
         yield error("limits", str(trouble), "Try later; loads use KSeF's published limits", who)
     else:
         yield ok("limits", _limits_text(client, spent), who)
+
+
+async def _tried(client: KsefClient) -> KsefError | None:
+    """Log in and learn the limits; return what went wrong."""
+    async with client:
+        try:
+            await client.rate_limits()
+        except KsefError as problem:
+            return problem
+    return None
 
 
 def _permission_lines(client: KsefClient, kind: str, wants_exports: bool) -> Iterator[Line]:

@@ -75,7 +75,7 @@ def examine(
 
     `database` is the analysts' file; `ids` restricts to these taxpayers.
     """
-    from kseflow.api.client import base_url_of
+    from kseflow.api.address import base_url_of
     from kseflow.watch.doctor.api import examine_service, examine_taxpayer
     from kseflow.watch.doctor.files import examine_databases, spent_requests
 

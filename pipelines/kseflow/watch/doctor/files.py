@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from kseflow.api.client import is_loopback
+from kseflow.api.address import is_loopback
 from kseflow.constants import DATASET
 from kseflow.context import Context
 from kseflow.database import is_locked, load_file, locked

@@ -1,0 +1,152 @@
+"""Drain: read the invoices that the warehouse lacks, in order of value.
+
+Three budgets help each other: /invoices has 200 requests an hour and tells everything; a
+session's receipt (UPO) costs one of 1,200 and tells which of up to 10,000 invoices were accepted;
+a single invoice costs one of another 1,200, for rows that only await their end.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kseflow.api.client import Page
+from kseflow.constants import ACCEPTED_STATUS_CODE, COMPLETION_RESERVE
+from kseflow.errors import KsefError, LoginFailed, OutOfTime
+from kseflow.loading.share import Lane, Share
+from kseflow.loading.worklist import INVOICE_TABLES, Backlog, Work
+from kseflow.raw.tables import FAILED_INVOICES, INVOICE_READS, SESSION_INVOICES
+
+log = logging.getLogger(__name__)
+
+LISTS, SINGLES = "sessionInvoiceList", "invoiceStatus"  # groups of limits
+
+
+def backlog_of(share: Share) -> Backlog:
+    """Return what to read of the taxpayer now."""
+    windows, options = share.client.windows, share.run.options
+    backlog = share.run.worklist.backlog(
+        share.context,
+        share.client.now(),
+        tables=share.run.tables & INVOICE_TABLES,
+        in_progress=options.in_progress,
+        detail=options.detail,
+        budget=windows.remaining_count(LISTS),
+        singles_a_list=_singles_a_list(share),
+    )
+    share.run.failures.add(backlog.urgent_count)
+    log.info(
+        "%s: %d sessions to read, and %d receipts",
+        share.context,
+        len(backlog.invoices) + len(backlog.awaited) + len(backlog.completion),
+        len(backlog.receipts),
+    )
+    return backlog
+
+
+def _singles_a_list(share: Share) -> float:
+    """Return how many requests for single invoices the hour takes for each one for a list."""
+    singles, lists = map(share.client.windows.hourly_limit, (SINGLES, LISTS))
+    return max(singles, 1) / lists if lists > 0 else 1.0
+
+
+async def read_invoices(share: Share, backlog: Backlog) -> None:
+    """Read invoices, session after session; what is wrong with one alone is a row, not an end."""
+    with share.lane("invoices", LISTS) as lane:
+        try:
+            while work := _next(share, backlog):
+                lane.left_count = len(backlog.invoices)
+                pages = (
+                    share.client.failed_invoices(work.session_reference_number)
+                    if work.endpoint == "failed"
+                    else share.client.session_invoices(
+                        work.session_reference_number, is_urgent=work.is_urgent
+                    )
+                )
+                await _read(share, lane, work, pages)
+                if work.is_urgent:
+                    backlog.urgent_count -= 1
+                    share.run.failures.add(-1)
+        finally:
+            share.run.failures.add(-backlog.urgent_count)
+
+
+async def read_awaited(share: Share, backlog: Backlog) -> None:
+    """Read single invoices of sessions that lack nothing but their end or storage date."""
+    with share.lane("invoice_status", SINGLES) as lane:
+        while backlog.awaited:
+            work = backlog.awaited.popleft()
+            lane.left_count = len(backlog.awaited)
+            await _read(share, lane, work, _singles(share, work))
+
+
+async def _singles(share: Share, work: Work) -> AsyncIterator[Page]:
+    for reference in work.invoices:
+        item = await share.client.session_invoice(work.session_reference_number, reference)
+        yield Page([item], share.client.now())
+
+
+def _next(share: Share, backlog: Backlog) -> Work | None:
+    """Take the next session; the smallest of those that wait for a receipt are read here."""
+    if backlog.invoices:
+        return backlog.invoices.popleft()
+    if backlog.receipts and SESSION_INVOICES.name in share.run.tables:
+        return backlog.receipts.pop()
+    if backlog.completion and _has_budget_left(share):
+        return backlog.completion.popleft()
+    return None
+
+
+def _has_budget_left(share: Share) -> bool:
+    windows = share.client.windows
+    remaining = windows.remaining_count(LISTS)
+    return remaining is None or remaining > windows.hourly_limit(LISTS) * COMPLETION_RESERVE
+
+
+async def _read(share: Share, lane: Lane, work: Work, pages: AsyncIterator[Page]) -> None:
+    """Read one session; raises its trouble only where others would have it as well."""
+    row_count, trouble = 0, None
+    read_at = share.client.now()
+    try:
+        async for page in pages:
+            read_at = page.received_at
+            row_count += _keep(share, lane, work, page)
+    except (OutOfTime, LoginFailed):
+        raise
+    except KsefError as error:
+        trouble = error
+        lane.log.fail(f"{share.context}: session {work.session_reference_number}: {error}")
+    reading = {
+        **share.stamps(read_at),
+        "session_reference_number": work.session_reference_number,
+        "endpoint": work.endpoint,
+        "session_date_updated": work.date_updated,
+        "row_count": row_count,
+        "error": trouble and f"session {work.session_reference_number}: {trouble}",
+    }
+    lane.log.session_count += 1
+    share.keep(INVOICE_READS, INVOICE_READS.arrow([reading]))
+    lane.note(trouble)
+
+
+def _keep(share: Share, lane: Lane, work: Work, page: Page) -> int:
+    stamps = share.stamps(page.received_at)
+    rows = SESSION_INVOICES.arrow_from_api(
+        page.items, session_reference_number=work.session_reference_number, **stamps
+    )
+    codes = rows["status_code"].to_pylist()
+    lane.log.page_count += 1
+    lane.log.row_count += rows.num_rows
+    lane.log.accepted_count += sum(code == ACCEPTED_STATUS_CODE for code in codes)
+    lane.log.failed_count += sum(code > ACCEPTED_STATUS_CODE for code in codes)
+    lane.log.pending_count += sum(code < ACCEPTED_STATUS_CODE for code in codes)
+    share.keep(SESSION_INVOICES, rows)
+    share.keep(FAILED_INVOICES, rows.filter(_is_failed(rows, work.endpoint)))
+    return int(rows.num_rows)
+
+
+def _is_failed(rows: pa.Table, endpoint: str) -> pa.Array:
+    if endpoint == "failed":
+        return pa.array([True] * rows.num_rows, pa.bool_())  # of no rows as well
+    return pc.greater(rows["status_code"], ACCEPTED_STATUS_CODE)
