@@ -4,10 +4,11 @@ Three sliding windows (1 s, 60 s, 60 min) per taxpayer and group of endpoints; t
 full blocks. Source: GET /rate-limits and docs limity/limity-api.md.
 """
 
+import asyncio
 import logging
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -34,11 +35,15 @@ class Spending:
 
 @dataclass
 class Sent:
-    """What was sent of one group of endpoints: when, what is on its way, and until when none."""
+    """What was sent of one group of endpoints: when, what is on its way, and until when none.
+
+    Who waits for room holds `turn`; the others wait for that.
+    """
 
     times: list[float] = field(default_factory=list)
     in_flight_count: int = 0
     blocked_until: float = 0.0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class SlidingWindows:
@@ -69,6 +74,10 @@ class SlidingWindows:
                 oldest = times[place] if limit and place < len(times) else now
                 free_at.append(oldest + window_s + min(WINDOW_MARGIN_S, window_s / 20))
         return max(free_at) - now
+
+    def turn(self, group: str) -> asyncio.Lock:
+        """Return what to hold while waiting for room."""
+        return self._of(group).turn
 
     @contextmanager
     def on_its_way(self, group: str) -> Iterator[None]:
@@ -141,13 +150,19 @@ class Budget:
     @asynccontextmanager
     async def admitted(self, group: str) -> AsyncIterator[None]:
         """Wait until the windows have room, and count the request that is sent inside."""
-        spent = self.spent(group)
+        spent, asked_at = self.spent(group), self._box.now()
         self._box.check()
+        with ExitStack() as on_its_way:
+            async with self.windows.turn(group):
+                await self._room(group)
+                for counted in (group, "global"):
+                    on_its_way.enter_context(self.windows.on_its_way(counted))
+            spent.waited_s += (self._box.now() - asked_at).total_seconds()
+            spent.request_count += 1
+            yield
+
+    async def _room(self, group: str) -> None:
         while (wait_s := max(map(self.windows.delay_s, (group, "global")))) > 0:
             if wait_s > LONG_WAIT_S:
                 log.info("waiting %.0f s for KSeF's %s limit", wait_s, group)
             await self._box.sleep(wait_s)
-            spent.waited_s += wait_s
-        with self.windows.on_its_way(group), self.windows.on_its_way("global"):
-            spent.request_count += 1
-            yield

@@ -86,7 +86,7 @@ async def _list(
             _note(cursor["listing"], rows)
         lane.log.page_count += 1
         lane.log.row_count += rows.num_rows
-        lane.log.changed_count += share.run.worklist.note_listed(rows)
+        lane.log.changed_count += share.run.worklist.note_listed(share.context, rows)
         lane.log.cursor_text = cursor.get("cursor")
         listed.update(rows["reference_number"].to_pylist())
         share.keep(SESSIONS, rows, (session_type, cursor))

@@ -305,23 +305,31 @@ class Worklist:
             if rows is not None:
                 self._with_rows(rows, f"insert into {name} by name from arrow_rows")
         self._db.execute(f"alter table sessions add primary key ({', '.join(SESSIONS.key)})")
+        self._changed: set[tuple[str, str]] = set()  # taxpayers of whom something new was listed
+        self._lacking_at_first: dict[tuple[str, bool], dict[tuple[str, str], list[Row]]] = {}
 
     def _with_rows(self, rows: pa.Table, sql: str) -> None:
         self._db.register("arrow_rows", rows)
         self._db.execute(sql)
         self._db.unregister("arrow_rows")
 
-    def note_listed(self, sessions: pa.Table) -> int:
+    def note_listed(self, context: Context, sessions: pa.Table) -> int:
         """Take in sessions listed just now, in place of earlier rows; count the changed ones."""
+        if not sessions.num_rows:
+            return 0
         self._db.register("arrow_rows", sessions)
-        (changed_count,) = self._one(
-            "select count(*) from arrow_rows anti join sessions using (context_type, context_id, "
+        changed = self._db.sql(
+            "with known as (from sessions where context_type = ? and context_id = ?) "
+            "from arrow_rows anti join known using (context_type, context_id, "
             "reference_number, status_code, date_updated, total_invoice_count, "
-            "successful_invoice_count, failed_invoice_count)"
-        )
-        self._db.execute("insert or replace into sessions by name from arrow_rows")
+            "successful_invoice_count, failed_invoice_count)",
+            params=[context.type, context.id],
+        ).to_arrow_table()
         self._db.unregister("arrow_rows")
-        return int(changed_count)
+        if changed.num_rows:
+            self._with_rows(changed, "insert or replace into sessions by name from arrow_rows")
+            self._changed.add((context.type, context.id))
+        return int(changed.num_rows)
 
     def oldest_open(self, context: Context, session_type: str, now: datetime) -> datetime | None:
         """Return the oldest date_updated of the sessions still open, not older than the reach."""
@@ -381,9 +389,7 @@ class Worklist:
         request for a list is worth `singles_a_list` for single invoices.
         """
         wants_rows, wants_receipts = SESSION_INVOICES.name in tables, UPO_DOCUMENTS.name in tables
-        rows = self.lacking(
-            context, in_progress=in_progress, receipts=wants_receipts and not wants_rows
-        ).to_pylist()
+        rows = self._lacking_rows(context, in_progress, wants_receipts and not wants_rows)
         self._add_awaited(context, rows, singles_a_list if wants_rows else 0.0)
         lists = [row for row in rows if _is_past(row["due_at"], now) and not row["awaited"]]
         cost = sum(invoice_page_count(row) for row in lists if not row["is_failed_only"])
@@ -396,6 +402,19 @@ class Worklist:
             by_receipt=wants_receipts and (not wants_rows or (is_short and detail == "auto")),
         )
         return _queued(rows, plan)
+
+    def _lacking_rows(self, context: Context, in_progress: str, receipts: bool) -> list[Row]:
+        """Return the rows of `lacking`; of all taxpayers at once as long as nothing has changed."""
+        key = context.type, context.id
+        if key in self._changed:
+            return self.lacking(context, in_progress=in_progress, receipts=receipts).to_pylist()
+        options = in_progress, receipts
+        if options not in self._lacking_at_first:
+            found: dict[tuple[str, str], list[Row]] = {}
+            for row in self.lacking(in_progress=in_progress, receipts=receipts).to_pylist():
+                found.setdefault((row["context_type"], row["context_id"]), []).append(row)
+            self._lacking_at_first[options] = found
+        return self._lacking_at_first[options].get(key, [])
 
     def _add_awaited(self, context: Context, rows: list[Row], singles_a_list: float) -> None:
         """Add to each row its invoices that await their end, where to ask for them costs less."""
