@@ -9,7 +9,7 @@ from trend_worlds import World, ago, fill, steady, stepped
 
 from kseflow.trends import anomalies
 from kseflow.trends.causes import began_or_ended, called, parts_of
-from kseflow.trends.changes import Change
+from kseflow.trends.change import Change
 from kseflow.trends.prepared import prepared
 from kseflow.trends.sample import Sample
 from kseflow.trends.scan import scan

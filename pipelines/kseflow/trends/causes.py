@@ -1,14 +1,14 @@
 """Because of what: the reasons, taxpayers and sessions of a change; reasons new or gone."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kseflow.trends.changes import Change
-from kseflow.trends.rates import Days, Floats, adjusted
+from kseflow.trends.change import Cause, Change, ReasonTurn
+from kseflow.trends.rates import Floats, adjusted
 from kseflow.trends.sample import MIN_SESSIONS
-from kseflow.trends.series import Reasons, Series
+from kseflow.trends.series import Days, Reasons, Series
 
 TOP = 3
 """How many reasons, taxpayers or sessions explain a change."""
@@ -21,20 +21,6 @@ MIN_REASON_SESSIONS = 3
 
 QUIET_DAYS = 7
 """Days with sessions and without a reason before it can be called new, or since it is gone."""
-
-
-@dataclass(frozen=True)
-class Cause:
-    """One part of a change, by the caller's number; `share` of it is 0 to 1 and may exceed 1.
-
-    `points` are the percentage points that it adds to the rate.
-    """
-
-    number: int
-    before_failed: int
-    after_failed: int
-    points: float
-    share: float
 
 
 def parts_of(
@@ -98,17 +84,6 @@ def sessions_of(change: Change) -> list[Cause]:
             cause = Cause(int(side.session[row]), *counts, 100 * sign * points, points / total)
             found.append(cause)
     return found
-
-
-@dataclass(frozen=True, eq=False)
-class ReasonTurn:
-    """A reason that began or ended; `day` is the first with it, or the first without it."""
-
-    reason: int
-    is_new: bool
-    day: int
-    p_value: float
-    session_count: int
 
 
 def began_or_ended(series: Series, reasons: Reasons, unread: int) -> list[ReasonTurn]:

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
-Days: TypeAlias = NDArray[np.int64]
 
 CONFIDENCE = 0.95
 

@@ -9,19 +9,19 @@ import orjson
 
 from kseflow.trends import sentences as say
 from kseflow.trends.anomaly import Anomaly
-from kseflow.trends.causes import (
+from kseflow.trends.causes import change_of, reasons_of, sessions_of, taxpayers_of
+from kseflow.trends.change import (
     Cause,
+    Change,
+    Judgement,
+    LeftOut,
     ReasonTurn,
-    change_of,
-    reasons_of,
-    sessions_of,
-    taxpayers_of,
+    Verdict,
+    WeekdayTurn,
 )
-from kseflow.trends.changes import Change, Judgement, LeftOut, Verdict
 from kseflow.trends.prepared import Prepared, Share
 from kseflow.trends.rates import Measure
 from kseflow.trends.series import Series, day_of
-from kseflow.trends.weekdays import WeekdayTurn
 
 Names = Mapping[tuple[str, str], str]
 """What a taxpayer is called, by context type and id."""
@@ -88,11 +88,13 @@ class Teller:
         shown = judgement if is_late else replace(judgement, left_out=None)
         told = say.headline(shown, self._because(causes), session=self._session_of(left_out))
         return self.row(
-            "headline", judgement.verdict, change, told,
-            since_day=_day(judgement.since), is_drift=change.is_drift,
-            p_value=judgement.p_value, left_out_session_count=_count(left_out),
-            **{name: _json(found) for name, found in causes.items()},
-        )  # fmt: skip
+            "headline",
+            judgement.verdict,
+            change,
+            told,
+            **_judged(judgement, change),
+            **_json(causes),
+        )
 
     def changed(self, judgement: Judgement) -> list[Anomaly]:
         """Say which rates went up or down: those that last, and those that came and have gone."""
@@ -105,15 +107,12 @@ class Teller:
 
     def _moved(self, change: Change, judgement: Judgement, until: int | None) -> Anomaly:
         kind, verdict = ("rate_up", "worse") if change.is_rise else ("rate_down", "better")
-        since = change.since if until is not None else judgement.since
+        if until is not None:
+            judgement = replace(judgement, since=change.since)
         causes = self.explained(change, judgement.left_out)
-        told = say.moved(change, since, until, self._because(causes))
-        return self.row(
-            kind, verdict, change, told,
-            since_day=_day(since), until_day=_day(until), is_drift=change.is_drift,
-            p_value=judgement.p_value, left_out_session_count=_count(judgement.left_out),
-            **{name: _json(found) for name, found in causes.items()},
-        )  # fmt: skip
+        told = say.moved(change, judgement.since, until, self._because(causes))
+        made = self.row(kind, verdict, change, told, **_judged(judgement, change), **_json(causes))
+        return replace(made, until_day=_day(until))
 
     def stands_alone(self, left_out: LeftOut) -> Anomaly:
         """Name a session or day that is left out of the trend."""
@@ -129,8 +128,7 @@ class Teller:
         return self.row(
             left_out.kind, "worse", change, told,
             since_day=_day(change.since), until_day=_day(change.until),
-            left_out_session_count=_count(left_out),
-            **{name: _json(found) for name, found in causes.items()},
+            left_out_session_count=len(found.day), **_json(causes),
         )  # fmt: skip
 
     def reason(self, turn: ReasonTurn, p_value: float) -> Anomaly:
@@ -153,17 +151,12 @@ class Teller:
         causes = self.explained(change, judgement.left_out)
         return self.row(
             "taxpayer_apart", judgement.verdict, change, told,
-            since_day=_day(judgement.since), is_drift=change.is_drift,
-            p_value=judgement.p_value, left_out_session_count=_count(judgement.left_out),
-            **{name: _json(found) for name, found in causes.items()},
+            **_judged(judgement, change), **_json(causes),
         )  # fmt: skip
 
     def weekday(self, turn: WeekdayTurn, p_value: float) -> Anomaly:
         """Say that one weekday fails more than the others."""
-        return self.row(
-            "weekday", "worse", turn.change, say.weekday(turn),
-            p_value=p_value,
-        )  # fmt: skip
+        return self.row("weekday", "worse", turn.change, say.weekday(turn), p_value=p_value)
 
     def slower(self, since: int, old: Measure, new: Measure, p_value: float) -> Anomaly:
         """Say that KSeF takes longer to accept."""
@@ -237,6 +230,7 @@ def _nothing() -> dict[str, Any]:
 
 def _side(name: str, series: Series, measure: Measure) -> dict[str, Any]:
     is_there = series.last >= series.first
+    is_known = bool(np.isfinite(measure.value))
     found = {
         "first_day": day_of(series.first) if is_there else None,
         "last_day": day_of(series.last) if is_there else None,
@@ -244,11 +238,9 @@ def _side(name: str, series: Series, measure: Measure) -> dict[str, Any]:
         "decided_count": measure.whole_count,
         "session_count": measure.session_count,
         "value": _finite(measure.value),
-        "low": _finite(measure.low),
-        "high": _finite(measure.high),
+        "low": _finite(measure.low) if is_known else None,
+        "high": _finite(measure.high) if is_known else None,
     }
-    if not np.isfinite(measure.value):
-        found |= {"low": None, "high": None}
     return {f"{name}_{key}": value for key, value in found.items()}
 
 
@@ -260,8 +252,15 @@ def _day(number: int | None) -> Any:
     return None if number is None else day_of(number)
 
 
-def _count(left_out: LeftOut | None) -> int:
-    return 0 if left_out is None else len(left_out.sessions.day)
+def _judged(judgement: Judgement, change: Change) -> dict[str, Any]:
+    """Return the columns of what was judged of a change."""
+    left_out = judgement.left_out
+    return {
+        "since_day": _day(judgement.since),
+        "is_drift": change.is_drift,
+        "p_value": judgement.p_value,
+        "left_out_session_count": len(left_out.sessions.day) if left_out else 0,
+    }
 
 
 def _plain(cause: Cause) -> dict[str, Any]:
@@ -273,8 +272,9 @@ def _plain(cause: Cause) -> dict[str, Any]:
     }
 
 
-def _json(found: list[dict[str, Any]]) -> str:
-    return orjson.dumps(found).decode()
+def _json(causes: Mapping[str, list[dict[str, Any]]]) -> dict[str, str]:
+    """Return the columns of what explains a change."""
+    return {name: orjson.dumps(found).decode() for name, found in causes.items()}
 
 
 def is_told(verdict: Verdict) -> bool:

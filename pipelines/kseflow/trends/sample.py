@@ -7,7 +7,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from kseflow.trends.rates import Days, Floats
+from kseflow.trends.rates import Floats
+from kseflow.trends.series import Days, Series
 
 MIN_SESSIONS = 6
 """Sessions needed on either side of a change; the interval of a median needs as many."""
@@ -18,6 +19,9 @@ MIN_DAYS = 2
 DRIFT_DAYS = 28
 """Days needed to tell a drift from a step; it must have lasted half of them."""
 
+MAX_CLUSTERS = 20_000
+"""With more sessions, those of a taxpayer and day count as one: coarser, never too bold."""
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -26,6 +30,18 @@ class Sample:
     day: Days
     part: Floats
     whole: Floats
+
+    @classmethod
+    def of(cls, series: Series) -> "Sample":
+        """Take sessions, or with very many, a taxpayer's sessions of a day as one."""
+        if len(series.day) <= MAX_CLUSTERS:
+            return cls(series.day, series.failed, series.decided)
+        keys = series.taxpayer * 1_000_000 + series.day
+        _, rows, groups = np.unique(keys, return_index=True, return_inverse=True)
+        part, whole = (
+            np.bincount(groups, n).astype(np.float64) for n in (series.failed, series.decided)
+        )
+        return cls(series.day[rows], part, whole)
 
     @cached_property
     def order(self) -> Days:

@@ -1,17 +1,15 @@
 """What is told, in words for somebody with a minute: counts beside rates, days as 25 Oct 2026."""
 
+from calendar import day_name
 from collections.abc import Sequence
 from math import isfinite
 
-from kseflow.trends.causes import ReasonTurn
-from kseflow.trends.changes import Change, Judgement, LeftOut
+from kseflow.trends.change import Change, Judgement, LeftOut, ReasonTurn, WeekdayTurn
 from kseflow.trends.rates import Measure
 from kseflow.trends.series import Series, day_of
-from kseflow.trends.weekdays import WeekdayTurn
 
 SHARE_WORTH_SAYING = 0.01  # of invoices that are known from KSeF's counters alone
 SHOWN_MESSAGE = 80
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 TWO_WEEKS = 14  # each weekday twice
 FEW_SESSIONS = 50
 
@@ -267,6 +265,6 @@ def weekday(turn: WeekdayTurn) -> str:
     """Say that one weekday fails more than the others."""
     new, old = turn.change.new, turn.change.old
     return (
-        f"Invoices of {WEEKDAYS[turn.weekday]}s fail more often ({rate_text(new)}; other days "
+        f"Invoices of {day_name[turn.weekday]}s fail more often ({rate_text(new)}; other days "
         f"{rate_text(old, '')}): {counts_text(new)} failed, {counts_text(old)} on other days."
     )

@@ -8,10 +8,16 @@ import numpy as np
 
 from kseflow.trends.anomaly import Anomaly
 from kseflow.trends.causes import began_or_ended, called
-from kseflow.trends.changes import (
+from kseflow.trends.change import Judgement, LeftOut, WeekdayTurn
+from kseflow.trends.inputs import Inputs
+from kseflow.trends.prepared import Share, prepared
+from kseflow.trends.rates import Measure, adjusted, clustered_rate, typical_time
+from kseflow.trends.rows import Names, Teller, is_told
+from kseflow.trends.sample import Sample
+from kseflow.trends.scan import Turn, scan
+from kseflow.trends.series import Series
+from kseflow.trends.verdicts import (
     ALPHA,
-    Judgement,
-    LeftOut,
     gone_back,
     judged,
     standing_alone,
@@ -20,14 +26,7 @@ from kseflow.trends.changes import (
     without,
     worst_day,
 )
-from kseflow.trends.inputs import Inputs
-from kseflow.trends.prepared import Share, prepared
-from kseflow.trends.rates import Measure, adjusted, clustered_rate, typical_time
-from kseflow.trends.rows import Names, Teller, is_told
-from kseflow.trends.sample import Sample
-from kseflow.trends.scan import Turn, scan
-from kseflow.trends.series import Series
-from kseflow.trends.weekdays import WeekdayTurn, is_worth_telling, worst_weekday
+from kseflow.trends.weekdays import is_worth_telling, worst_weekday
 
 SEED = 20260201
 """Two builds of the same data tell the same."""

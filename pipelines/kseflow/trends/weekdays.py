@@ -1,27 +1,16 @@
 """Does one weekday fail more than the others? Said of four weeks or more, never of fewer."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from kseflow.trends.changes import Change
-from kseflow.trends.rates import Days, Floats, clustered_rate
-from kseflow.trends.series import Series
+from kseflow.trends.change import Change, WeekdayTurn
+from kseflow.trends.rates import Floats, clustered_rate
+from kseflow.trends.series import Days, Series
 
 MIN_WEEKS = 4
 """Weeks in which a weekday must have had invoices, and the days looked at must span."""
 
 WORSE_RATIO = 1.5
 """A weekday is told when its rate is half as high again as that of the others."""
-
-
-@dataclass(frozen=True, eq=False)
-class WeekdayTurn:
-    """The weekday (Monday is 0) that fails most, beside all others."""
-
-    weekday: int
-    change: Change
-    p_value: float
 
 
 def worst_weekday(series: Series) -> WeekdayTurn | None:

@@ -1,16 +1,15 @@
 """From a turning point to a verdict: worse, better, unchanged, or that nobody can tell."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
-from kseflow.trends.rates import Days, Measure, difference
+from kseflow.trends.change import Change, Judgement, LeftOut, Verdict
+from kseflow.trends.rates import difference
 from kseflow.trends.sample import MIN_DAYS, MIN_SESSIONS, Sample
 from kseflow.trends.scan import Turn, scan, statistic_of
-from kseflow.trends.series import Series
-
-Verdict = Literal["worse", "better", "unchanged", "cannot_tell", "nothing_decided"]
+from kseflow.trends.series import Days, Series
 
 ALPHA = 0.05
 """How often something that did not happen may be told."""
@@ -35,62 +34,6 @@ PASSED_ALPHA = 0.01
 """How improbable a second turn must be, and that it undoes half of the first, to count."""
 
 RETURN_PERMUTATIONS = 999
-
-
-@dataclass(frozen=True, eq=False)
-class Change:
-    """Two stretches of days that differ; `since` to `until` is the later one."""
-
-    before: Series
-    after: Series
-    old: Measure
-    new: Measure
-    is_drift: bool = False
-
-    @classmethod
-    def at(cls, before: Series, after: Series, *, is_drift: bool = False) -> "Change":
-        """Measure both stretches."""
-        usual = max(before.usual_effect, after.usual_effect)
-        return cls(before, after, before.rate(usual), after.rate(usual), is_drift)
-
-    @property
-    def since(self) -> int:
-        """The first day of the later stretch."""
-        return self.after.first
-
-    @property
-    def until(self) -> int:
-        """The last day of the later stretch."""
-        return self.after.last
-
-    @property
-    def is_rise(self) -> bool:
-        return self.new.value > self.old.value
-
-
-@dataclass(frozen=True, eq=False)
-class LeftOut:
-    """What stands alone and is no trend: one session, or all sessions of one day."""
-
-    kind: Literal["one_session", "one_day"]
-    sessions: Series
-
-
-@dataclass(frozen=True, eq=False)
-class Judgement:
-    """What is said of a series: a verdict, the change it rests on, what has passed.
-
-    `since` is where a trend began; None where there is none. `is_fresh` means that without the day
-    left out it is as before, but that day is so late that nobody can tell whether it will last.
-    """
-
-    verdict: Verdict
-    change: Change
-    since: int | None
-    p_value: float | None
-    left_out: LeftOut | None = None
-    passed: Change | None = None
-    is_fresh: bool = False
 
 
 def standing_alone(series: Series) -> LeftOut | None:
@@ -124,7 +67,7 @@ def without(series: Series, left_out: LeftOut | None) -> Series:
 
 def turn_of(series: Series, *, seed: list[int], permutations: int) -> Turn | None:
     """Find since when a series differs; None when there is too little."""
-    return scan(series.sample(), first=series.first, seed=seed, permutations=permutations)
+    return scan(Sample.of(series), first=series.first, seed=seed, permutations=permutations)
 
 
 def judged(
@@ -139,7 +82,7 @@ def judged(
     known = p_value if turn else None
     if turn is None or p_value > ALPHA:
         return _no_trend(series, known, left_out)
-    day = worst_day(series.sample(), turn)
+    day = worst_day(Sample.of(series), turn)
     if day is not None:
         worst = LeftOut("one_day", series.where(series.day == day))
         return _no_trend(without(series, worst), known, left_out or worst)
@@ -232,12 +175,12 @@ def _step(series: Series, turn: Turn, p_value: float, left_out: LeftOut | None) 
     step = Change.at(before, after)
     if step.is_rise != (turn.z > 0):
         return _no_trend(series, p_value, left_out)
-    back = gone_back(after.sample(), after.first, turn)
+    back = gone_back(Sample.of(after), after.first, turn)
     if back is not None:
         bump = Change.at(before, after.between(turn.day, back - 1))
         if _undoes(Change.at(bump.after, after.between(back, series.last)), step):
             return _after_a_bump(series, bump, back, p_value, left_out)
-    earlier = gone_back(before.sample(), before.first, turn)
+    earlier = gone_back(Sample.of(before), before.first, turn)
     if earlier is not None:
         bump = Change.at(
             before.between(series.first, earlier - 1), before.between(earlier, turn.day - 1)
@@ -274,6 +217,6 @@ def _after_a_bump(
     quiet = _outside(series, bump)
     now = replace(quiet.between(back, series.last), first=back)
     turn = Turn(back, False, 0.0, p_value)
-    if abs(statistic_of(quiet.sample(), turn)) < CLEAR_Z:
+    if abs(statistic_of(Sample.of(quiet), turn)) < CLEAR_Z:
         return _no_trend(series, p_value, left_out, passed=bump)
     return _told(series, Change.at(bump.after, now), back, p_value, left_out)
