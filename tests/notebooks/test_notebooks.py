@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from typing import Any
 
 import nbformat
@@ -37,7 +37,7 @@ def code_of(cells: list[dict[str, Any]]) -> list[str]:
 
 def queries() -> Iterator[tuple[str, str]]:
     """Every SQL constant of the sections, by its name."""
-    for module in iter_modules(pages.__path__, "kseflow.pages."):
+    for module in walk_packages(pages.__path__, "kseflow.pages."):
         for name, value in vars(import_module(module.name)).items():
             if name.endswith("_SQL"):
                 yield name, value
@@ -87,7 +87,7 @@ def test_only_marts_are_read_and_always_the_chosen_rows() -> None:
 def test_rates_are_never_averaged() -> None:
     for name, query in queries():
         assert not re.search(r"\bavg\(|_rate\w*\)", query), name
-    for path in Path(pages.__file__).parent.glob("*.py"):
+    for path in Path(pages.__file__).parent.rglob("*.py"):
         assert not re.search(r"\.mean\(", path.read_text(encoding="utf-8")), path.name
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from kseflow import pages
 from kseflow.pages import charts
-from kseflow.pages.amounts import money
-from kseflow.pages.blocks import Answer, Bars, Block, Cards, Chart, Section, Table, Text
-from kseflow.pages.numbers import UNRESOLVED_SQL, failure_rate, fates
-from kseflow.pages.repairs import kinds_of_work
+from kseflow.pages.blocks import Answer, Bars, Block, Cards, Chart, Table, Text
+from kseflow.pages.numbers import UNRESOLVED_SQL, failure_rate, fates, kinds_of_work
+from kseflow.pages.section import Section
+from kseflow.pages.sections.amounts import money
 from kseflow.pages.words import literal
 
 Changed = Callable[..., Path]

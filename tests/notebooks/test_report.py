@@ -388,3 +388,27 @@ def test_a_place_that_cannot_be_written_keeps_what_it_had(database: Path, tmp_pa
     with pytest.raises(WarehouseError, match="cannot be written"):
         write_report(database, tmp_path / "report.html")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+WITHOUT_NOTEBOOKS = """
+import sys
+from kseflow.cli import main
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("pandas", "plotly", "jinja2"):
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Without())
+main()
+"""
+
+
+def test_without_the_packages_of_notebooks_the_report_says_what_to_install(
+    database: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", WITHOUT_NOTEBOOKS, "report", f"--database={database}"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert "install kseflow[notebooks] to write reports" in " ".join(ended.stderr.split())
+    assert "Traceback" not in ended.stderr

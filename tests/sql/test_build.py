@@ -30,8 +30,8 @@ ROOT = Path(__file__).parents[2]
 ONE_ROW = {"copy_moment"}  # has a row or none
 READERS = {
     "check": ["pipelines/kseflow/check*.py"],
-    "notebooks": ["pipelines/kseflow/pages/*.py", "pipelines/kseflow/trends/*.py"],
-    "report": ["pipelines/kseflow/pages/*.py", "pipelines/kseflow/trends/*.py"],
+    "notebooks": ["pipelines/kseflow/pages/**/*.py", "pipelines/kseflow/trends/*.py"],
+    "report": ["pipelines/kseflow/pages/**/*.py", "pipelines/kseflow/trends/*.py"],
 }
 DBT = [str(Path(sys.executable).with_name("dbt"))]
 

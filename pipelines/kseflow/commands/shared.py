@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from kseflow.constants import WARSAW
 from kseflow.errors import KsefError
@@ -60,7 +61,7 @@ def told_in_plain_english(verbose: bool) -> Iterator[Console]:
     except KsefError as error:
         if verbose:
             console.print_exception()
-        console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(Exit.ERROR) from None
 
 

@@ -7,54 +7,51 @@ charts. The report and the notebooks show the same sections.
     tell(marts, did_they_get_in, over_time)
 """
 
-from kseflow.pages.amounts import amounts
-from kseflow.pages.answers import did_they_get_in, is_the_copy_complete, what_to_do_today
-from kseflow.pages.blocks import Section
-from kseflow.pages.changes import better_or_worse, what_changed
-from kseflow.pages.completeness import completeness
-from kseflow.pages.contents import PARTS, Part, Sections, tell
-from kseflow.pages.marts import Marts, open_marts
-from kseflow.pages.outcomes import by_hour, over_time
-from kseflow.pages.pace import backlog, behind, build_times, widest_windows
-from kseflow.pages.packages import nearness, truncation
-from kseflow.pages.packages_in_short import packages_in_short
-from kseflow.pages.reasons import reasons
-from kseflow.pages.repairs import put_right, to_act_on, whole_sessions
-from kseflow.pages.taxpayers import compared
-from kseflow.pages.waiting import time_to_acceptance
-from kseflow.pages.windows import catching_up, gaps, unbuilt
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "PARTS",
-    "Marts",
-    "Part",
-    "Section",
-    "Sections",
-    "amounts",
-    "backlog",
-    "behind",
+if TYPE_CHECKING:
+    from kseflow.pages.chosen import Marts as Marts
+    from kseflow.pages.opening import open_marts as open_marts
+    from kseflow.pages.section import Section as Section
+
+_SECTIONS = [
+    "did_they_get_in",
+    "is_the_copy_complete",
+    "what_to_do_today",
     "better_or_worse",
-    "build_times",
+    "to_act_on",
+    "whole_sessions",
+    "over_time",
+    "what_changed",
+    "reasons",
+    "put_right",
+    "time_to_acceptance",
     "by_hour",
-    "catching_up",
     "compared",
     "completeness",
-    "did_they_get_in",
-    "gaps",
-    "is_the_copy_complete",
-    "nearness",
-    "open_marts",
-    "over_time",
+    "amounts",
     "packages_in_short",
-    "put_right",
-    "reasons",
-    "tell",
-    "time_to_acceptance",
-    "to_act_on",
     "truncation",
-    "unbuilt",
-    "what_changed",
-    "what_to_do_today",
-    "whole_sessions",
+    "nearness",
     "widest_windows",
+    "build_times",
+    "behind",
+    "backlog",
+    "gaps",
+    "catching_up",
+    "unbuilt",
 ]
+_HOMES = dict.fromkeys([*_SECTIONS, "PARTS", "Part", "Sections", "tell"], "contents")
+_HOMES |= {"Marts": "chosen", "Section": "section", "open_marts": "opening"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: what sections need is installed with kseflow[notebooks] alone."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kseflow.pages' has no attribute {name!r}")
+    return getattr(import_module(f"kseflow.pages.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)

@@ -1,10 +1,7 @@
-"""What a section is made of, and how Jupyter shows it.
-
-A section knows neither the notebook nor the report: both take its blocks, in the same words.
-"""
+"""What a section is made of: words, numbers, rows and pictures, before anything is rendered."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
@@ -77,23 +74,3 @@ class Chart:
 
 
 Block = Text | Answer | Cards | Table | Bars | Chart
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading and what is below it."""
-
-    title: str
-    blocks: Sequence[Block] = field(default_factory=list)
-    intro: str = ""
-
-    def _ipython_display_(self) -> None:
-        """Show it in Jupyter; charts are drawn there and by nbconvert without a network."""
-        from kseflow.pages.jupyter import show
-
-        show(self)
-
-
-def say(title: str, *sentences: str, intro: str = "") -> Section:
-    """Make a section of words alone."""
-    return Section(title, [Text(sentences)], intro)

@@ -1,68 +1,16 @@
-"""How charts look, and when there is none."""
+"""Lines, bars and percentiles by day, and when there is no chart."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from kseflow.pages.blocks import Block, Chart, Table
+from kseflow.pages.look import ACCENT, ACCENT_LIGHT, LOOK
 from kseflow.pages.words import duration
 
-INK, GREY, GRID = "#1f2933", "#b6c0ca", "#e3e8ed"
-ACCENT, ACCENT_LIGHT = "#1d5b8f", "#a8c5de"
-FAULT, FAULT_LIGHT = "#c2410c", "#f3b797"
-# Told apart by lightness, so also in print and by the colour-blind.
-RANKED = ("#7c2d0a", "#c2410c", "#e57f45", "#f0ad84", "#f8d8c4")
-UNREAD = "#dfe4ea"
-BLUES = ((0.0, "#eef4f9"), (1.0, ACCENT))
-ORANGES = ((0.0, "#fdf0e8"), (1.0, FAULT))
-
 DAY = pd.Timedelta(days=1)
-
-LOOK = go.layout.Template(
-    layout={
-        "font": {
-            "family": "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
-            "size": 13,
-            "color": INK,
-        },
-        "colorway": [ACCENT, FAULT, GREY, ACCENT_LIGHT, FAULT_LIGHT],
-        "paper_bgcolor": "white",
-        "plot_bgcolor": "white",
-        "margin": {"l": 8, "r": 12, "b": 8},
-        "hoverlabel": {"bgcolor": "white", "bordercolor": GRID, "font": {"color": INK}},
-        "hovermode": "x unified",
-        "hoversubplots": "axis",
-        "hoverdistance": 100,
-        "bargap": 0.25,
-        "barcornerradius": 2,
-        "dragmode": False,
-        "legend": {
-            "orientation": "h",
-            "x": 0,
-            "yref": "container",
-            "y": 1,
-            "yanchor": "top",
-            "traceorder": "normal",
-        },
-        "xaxis": {
-            "automargin": True,
-            "showgrid": False,
-            "zeroline": False,
-            "linecolor": GRID,
-            "ticks": "outside",
-            "tickcolor": GRID,
-            "hoverformat": "%a %-d %b %Y",
-        },
-        "yaxis": {
-            "automargin": True,
-            "gridcolor": GRID,
-            "zeroline": False,
-            "rangemode": "tozero",
-            "nticks": 6,
-        },
-    }
-)
 
 
 def chart(figure: go.Figure, claim: str, note: str = "", *, height: int = 360) -> Chart:
@@ -72,6 +20,19 @@ def chart(figure: go.Figure, claim: str, note: str = "", *, height: int = 360) -
     room = 8 + 24 * (len(legends) > 1) + 24 * bool(figure.layout.annotations)
     figure.update_layout(template=LOOK, height=height, margin_t=room, showlegend=len(legends) > 1)
     return Chart(figure, claim, note, height)
+
+
+def panels(
+    titles: Sequence[str], *, heights: Sequence[float] | None = None, gap: float = 0.14
+) -> go.Figure:
+    """Make a figure of panels over the same days; `heights` and `gap` are shares of its height."""
+    return make_subplots(
+        rows=len(titles),
+        shared_xaxes=True,
+        vertical_spacing=gap,
+        row_heights=heights,
+        subplot_titles=titles,
+    )
 
 
 def by_day(
@@ -101,27 +62,24 @@ def line(
     values: Sequence[float],
     hover: str,
     *,
-    name: str = "",
     colour: str = ACCENT,
-    dash: str = "solid",
-    mode: str = "lines+markers",
-    legend: bool = True,
     row: int | None = None,
-    **more: object,
+    **look: object,
 ) -> None:
-    """Add a line to a figure, or to the panel `row` of it; `hover` is plotly's template."""
+    """Add a line to a figure, or to the panel `row` of it; `hover` is plotly's template.
+
+    `look` is what else plotly takes of a line; one with a name is in the legend.
+    """
+    usual = {"mode": "lines+markers", "name": "", "showlegend": "name" in look, "line_width": 2.5}
     figure.add_scatter(
         x=days,
         y=values,
         hovertemplate=hover,
-        mode=mode,
-        line={"color": colour, "width": 2.5, "dash": dash},
-        marker={"color": colour},
-        name=name,
-        showlegend=legend and bool(name),
+        line_color=colour,
+        marker_color=colour,
         row=row,
         col=row and 1,
-        **more,
+        **(usual | look),
     )
 
 
@@ -142,7 +100,7 @@ def percentiles(days: pd.DataFrame, counted: str, *, unit_s: float = 1.0) -> go.
             f"%{{text}} (%{{customdata:,}} {counted})",
             name=name,
             colour=colour,
-            dash=dash,
+            line_dash=dash,
             text=days[column].map(duration),
             customdata=days[counted],
         )

@@ -3,21 +3,26 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kseflow.pages.amounts import amounts
-from kseflow.pages.answers import did_they_get_in, is_the_copy_complete, what_to_do_today
-from kseflow.pages.blocks import Section
-from kseflow.pages.changes import better_or_worse, what_changed
-from kseflow.pages.completeness import completeness
-from kseflow.pages.marts import Marts
-from kseflow.pages.outcomes import by_hour, over_time
-from kseflow.pages.pace import backlog, behind, build_times, widest_windows
-from kseflow.pages.packages import nearness, truncation
-from kseflow.pages.packages_in_short import packages_in_short
-from kseflow.pages.reasons import reasons
-from kseflow.pages.repairs import put_right, to_act_on, whole_sessions
-from kseflow.pages.taxpayers import compared
-from kseflow.pages.waiting import time_to_acceptance
-from kseflow.pages.windows import catching_up, gaps, unbuilt
+from kseflow.pages.chosen import Marts
+from kseflow.pages.section import Section
+from kseflow.pages.sections.amounts import amounts
+from kseflow.pages.sections.at_a_glance import (
+    did_they_get_in,
+    is_the_copy_complete,
+    what_to_do_today,
+)
+from kseflow.pages.sections.changes import better_or_worse, what_changed
+from kseflow.pages.sections.comparison import compared
+from kseflow.pages.sections.completeness import completeness
+from kseflow.pages.sections.gaps import catching_up, gaps, unbuilt
+from kseflow.pages.sections.nearness import nearness
+from kseflow.pages.sections.outcomes import by_hour, over_time
+from kseflow.pages.sections.pace import backlog, behind, build_times, widest_windows
+from kseflow.pages.sections.packages_in_short import packages_in_short
+from kseflow.pages.sections.reasons import reasons
+from kseflow.pages.sections.repairs import put_right, to_act_on, whole_sessions
+from kseflow.pages.sections.truncation import truncation
+from kseflow.pages.sections.waiting import time_to_acceptance
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from kseflow.database import reading_marts
 from kseflow.errors import ConfigurationError, WarehouseError
 
 if TYPE_CHECKING:
+    from kseflow.pages.chosen import Marts
     from kseflow.pages.contents import Part
-    from kseflow.pages.marts import Marts
 
 TEMPLATE = "report.html.jinja"
-PART, SECTION, CLAIM = 2, 3, 4  # levels of headings below the page's own
+PART = 2  # level of its heading, below the page's own
 
 SCOPE_SQL = """
 select
@@ -60,7 +60,7 @@ def write_report(
         import markdown_it  # noqa: F401
 
         from kseflow.pages.contents import PARTS
-        from kseflow.pages.marts import open_marts
+        from kseflow.pages.opening import open_marts
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"{error}: install kseflow[notebooks] to write reports") from None
     with reading_marts(database), open_marts(database, nips, first, last, now=now) as marts:
@@ -75,7 +75,7 @@ def render(marts: "Marts", parts: Sequence["Part"]) -> str:
     from pandas import NaT
     from plotly.offline import get_plotlyjs
 
-    from kseflow.pages.render import style
+    from kseflow.pages.look import style
     from kseflow.pages.words import days_text
 
     scope = marts.one(SCOPE_SQL)
@@ -99,21 +99,20 @@ def _blocks(marts: "Marts", part: "Part", headings: list[Heading]) -> Iterator[d
 
     Adds the headings that the table of contents should have to `headings`.
     """
-    from kseflow.pages.blocks import Chart
-    from kseflow.pages.render import heading, html, paragraph
+    from kseflow.pages.render import heading, paragraph
 
-    def titled(text: str, level: int) -> str:
-        headings.append(Heading(f"part-{len(headings) + 1}", text, level == PART))
-        return heading(text, level, headings[-1].anchor)
+    def anchor(text: str, *, is_part: bool = False) -> str:
+        headings.append(Heading(f"part-{len(headings) + 1}", text, is_part))
+        return headings[-1].anchor
 
-    yield {"html": titled(part.title, PART) + paragraph(part.intro)}
+    title = heading(part.title, PART, anchor(part.title, is_part=True))
+    yield {"html": title + paragraph(part.intro)}
     for tell in part.sections:
         section = tell(marts)
-        yield {"html": titled(section.title, SECTION) + paragraph(section.intro)}
-        for block in section.blocks:
-            drawn = block.figure.to_json() if isinstance(block, Chart) else ""
+        for above, figure in section.rendered(PART + 1, anchor(section.title)):
+            drawn = figure.to_json() if figure else ""
             # A script element ends at the first </script>, whatever stands around it.
-            yield {"html": html(block, CLAIM), "chart": drawn.replace("<", r"\u003c")}
+            yield {"html": above, "chart": drawn.replace("<", r"\u003c")}
 
 
 def _write(out: Path, page: str) -> None:

@@ -1,9 +1,11 @@
 """The numbers that several sections tell: one query each, so that they agree."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from kseflow.pages.marts import Marts
-from kseflow.pages.words import Rate, percent
+import pandas as pd
+
+from kseflow.pages.chosen import Marts
+from kseflow.pages.words import Rate, counted, percent
 
 DAILY_SQL = """
 select
@@ -116,3 +118,23 @@ def fates(marts: Marts) -> Fates:
         not_read=total(marts, "unclassified"),
         in_open=int((~failures["is_settled"]).sum()),
     )
+
+
+def kinds_of_work(unresolved: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each who_acts and what_to_do: invoices, sessions, days of the oldest.
+
+    `sessions` are those that failed as a whole and of whose invoices KSeF tells no number.
+    """
+    uncounted = (unresolved["what"] == "session") & (unresolved["invoice_count"] == 0)
+    work = unresolved.assign(sessions=uncounted)
+    work = work.groupby(["who_acts", "what_to_do"], as_index=False).agg(
+        invoices=("invoice_count", "sum"), sessions=("sessions", "sum"), oldest=("age_days", "max")
+    )
+    return work.sort_values(["invoices", "sessions", "what_to_do"], ascending=[False, False, True])
+
+
+def how_much(work: Any) -> str:
+    """Write how much there is of a kind of work: invoices, and sessions without a number."""
+    sessions = f"{counted(work.sessions, 'session')} of unknown size" if work.sessions else ""
+    invoices = counted(work.invoices, "invoice") if work.invoices or not sessions else ""
+    return " and ".join(filter(None, [invoices, sessions]))

@@ -3,25 +3,18 @@
 from collections.abc import Iterable, Iterator
 from functools import cache
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from kseflow.pages.blocks import Answer, Bar, Bars, Block, Cards, Chart, Table, Text
-from kseflow.pages.charts import FAULT
+from kseflow.pages.look import FAULT
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
 FEW = 6  # rows
-
-
-@cache
-def style() -> str:
-    """Return the CSS of what is rendered here, for elements inside one of class kseflow."""
-    return Path(__file__).with_name("look.css").read_text(encoding="utf-8")
 
 
 def heading(text: str, level: int, anchor: str = "") -> str:
@@ -47,7 +40,7 @@ def _markdown() -> "MarkdownIt":
     return MarkdownIt("commonmark", {"html": False})
 
 
-def html(block: Block, level: int) -> str:
+def markup(block: Block, level: int) -> str:
     """Render a block, its claim as a heading of that level; of a chart what stands above it."""
     match block:
         case Text():

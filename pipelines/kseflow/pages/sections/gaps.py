@@ -2,30 +2,15 @@
 
 import pandas as pd
 
-from kseflow.pages import charts
-from kseflow.pages.blocks import Bar, Bars, Block, Section, Table, say
-from kseflow.pages.marts import Marts
+from kseflow.pages.blocks import Bar, Bars, Block, Table
+from kseflow.pages.chosen import Marts
+from kseflow.pages.look import ACCENT
+from kseflow.pages.package_numbers import BEHIND_SQL, WINDOWS_SQL
+from kseflow.pages.section import Section, say
 from kseflow.pages.words import counted, duration
 
 EXPORTS_PER_HOUR = 4  # what kseflow asks for each subject type, of the 20 that KSeF allows in all
 SHOWN = 15
-
-WINDOWS_SQL = """
-select
-    context_id, subject_type, relation, difference_seconds, package_reference_number,
-    timezone('Europe/Warsaw', requested_from) as begins
-from marts.package_windows
-where chosen(context_id, timezone('Europe/Warsaw', requested_at)::date) and relation != 'first'
-order by requested_at
-"""
-
-BEHIND_SQL = """
-select context_id, subject_type, day, exports_to_catch_up
-from marts.package_truncation
-where chosen(context_id, day)
-qualify row_number() over (partition by context_id, subject_type order by day desc) = 1
-order by exports_to_catch_up desc nulls first, context_id, subject_type
-"""
 
 UNBUILT_SQL = """
 select
@@ -97,7 +82,7 @@ def catching_up(marts: Marts) -> Section:
             row.exports_to_catch_up,
             _wait(int(row.exports_to_catch_up)),
             f"as {row.subject_type}",
-            charts.ACCENT,
+            ACCENT,
         )
         for row in top.itertuples()
     ]

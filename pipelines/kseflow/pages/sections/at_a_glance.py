@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from kseflow.pages.blocks import Answer, Cards, Section, State
-from kseflow.pages.completeness import (
+from kseflow.pages.blocks import Answer, Cards, State
+from kseflow.pages.chosen import Marts
+from kseflow.pages.copy_numbers import (
     CAUSES,
     COPY_SQL,
     DIFFERENCES_SQL,
@@ -16,7 +17,6 @@ from kseflow.pages.completeness import (
     left_out,
     rows_here,
 )
-from kseflow.pages.marts import Marts
 from kseflow.pages.numbers import (
     DAILY_SQL,
     SESSIONS_SQL,
@@ -24,9 +24,11 @@ from kseflow.pages.numbers import (
     failure_rate,
     fates,
     first_pass_text,
+    how_much,
+    kinds_of_work,
     total,
 )
-from kseflow.pages.repairs import how_much, kinds_of_work
+from kseflow.pages.section import Section
 from kseflow.pages.words import Rate, counted, day_text, duration, literal, moment_text
 
 NOTHING_LACKING = ("session_open", "session_failed_as_whole")

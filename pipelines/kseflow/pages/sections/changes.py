@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from kseflow.pages.blocks import Answer, Block, Section, State, Table, Text, say
-from kseflow.pages.marts import Marts
+from kseflow.pages.blocks import Answer, Block, State, Table, Text
+from kseflow.pages.chosen import Marts
+from kseflow.pages.section import Section, say
 from kseflow.pages.words import Rate, day_text, literal, percent
 
 if TYPE_CHECKING:
-    from kseflow.trends import Anomaly
+    from kseflow.trends.anomaly import Anomaly
 
 QUESTION = "Is it getting better or worse?"
 VERDICTS: dict[str, tuple[State, str]] = {

@@ -3,10 +3,11 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from kseflow.pages import charts
-from kseflow.pages.blocks import Bar, Bars, Block, Section, Table, say
-from kseflow.pages.marts import Marts
+from kseflow.pages import charts, look
+from kseflow.pages.blocks import Bar, Bars, Block, Table
+from kseflow.pages.chosen import Marts
 from kseflow.pages.numbers import total
+from kseflow.pages.section import Section, say
 from kseflow.pages.words import Rate, counted, percent
 
 SHOWN = 8  # reasons with a bar of their own
@@ -77,7 +78,7 @@ def _bars(marts: Marts, found: pd.DataFrame) -> Bars:
             row.failed,
             f"{Rate(row.failed, all_failed).counted}, {row.who_acts}",
             row.normalised_message,
-            charts.UNREAD if row.category == UNREAD else charts.FAULT,
+            look.UNREAD if row.category == UNREAD else look.FAULT,
         )
         for row in top.itertuples()
     ]
@@ -85,7 +86,7 @@ def _bars(marts: Marts, found: pd.DataFrame) -> Bars:
     if len(rest):
         others = Rate(int(rest["failed"].sum()), all_failed)
         name = counted(len(rest), "other reason")
-        bars.append(Bar(name, others.part, others.counted, colour=charts.GREY))
+        bars.append(Bar(name, others.part, others.counted, colour=look.GREY))
         first = Rate(all_failed - others.part, all_failed)
         claim = f"The first {len(top)} of {counted(len(known), 'reason')} make up "
         claim += f"{first.counted} of failures"
@@ -130,9 +131,9 @@ def _stacked(days: pd.DataFrame, named: list[str]) -> pd.DataFrame:
 
 def _stack(stacked: pd.DataFrame) -> go.Figure:
     figure = go.Figure()
-    special = {"others": charts.GREY, UNREAD: charts.UNREAD}
+    special = {"others": look.GREY, UNREAD: look.UNREAD}
     for number, name in enumerate(stacked):
-        colour = special.get(name, charts.RANKED[min(number, len(charts.RANKED) - 1)])
+        colour = special.get(name, look.RANKED[min(number, len(look.RANKED) - 1)])
         hover = "%{y:,} " + name + "<extra></extra>"
         charts.bars(figure, stacked.index, stacked[name], hover, name=name, colour=colour)
     figure.update_layout(barmode="stack", yaxis_tickformat=",")

@@ -4,8 +4,9 @@ from decimal import Decimal
 
 import pandas as pd
 
-from kseflow.pages.blocks import Block, Section, Table, say
-from kseflow.pages.marts import Marts
+from kseflow.pages.blocks import Block, Table
+from kseflow.pages.chosen import Marts
+from kseflow.pages.section import Section, say
 from kseflow.pages.words import counted, day_text
 
 ROLES = {

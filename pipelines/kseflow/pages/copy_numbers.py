@@ -1,14 +1,13 @@
-"""Is our copy complete: sessions against KSeF's counters, months against exports, and its age."""
+"""The numbers of our own copy: what KSeF counted and what is stored, one query each."""
 
 import json
 from datetime import datetime
 
 import pandas as pd
 
-from kseflow.pages.blocks import Block, Section, Table, Text
-from kseflow.pages.marts import Marts
+from kseflow.pages.chosen import Marts
 from kseflow.pages.numbers import SESSIONS_SQL
-from kseflow.pages.words import Rate, counted
+from kseflow.pages.words import Rate
 
 CAUSES = {
     "reading_failed": "the last reading of the session failed",
@@ -109,30 +108,6 @@ def rows_here(marts: Marts) -> Rate:
     return Rate(whole - int(kept["unread_count"].sum()), whole)
 
 
-def completeness(marts: Marts) -> Section:
-    """Tell what the copy lacks against KSeF's own counters and against its exports, and why."""
-    closed = closed_sessions(marts)
-    if closed.empty:
-        told = "KSeF has told of no closed session of these days."
-    else:
-        complete = Rate(int((~closed["is_lacking"]).sum()), len(closed))
-        told = (
-            f"{complete.counted} of closed sessions add up to KSeF's counters, with "
-            f"{rows_here(marts).counted} of their invoices."
-        )
-    blocks: list[Block] = [Text([told])]
-    differences = marts.frame(DIFFERENCES_SQL)
-    if len(differences):
-        blocks.append(_differences(differences))
-    months = marts.frame(MONTHS_SQL)
-    if len(months):
-        blocks.append(_months(months))
-    oddities = marts.frame(ODDITIES_SQL)
-    if len(oddities):
-        blocks.append(_oddities(oddities))
-    return Section("Against KSeF's counters and exports", blocks)
-
-
 def left_out(marts: Marts) -> list[dict[str, str]]:
     """Return the taxpayers that are not in the file, each with the reason.
 
@@ -140,54 +115,3 @@ def left_out(marts: Marts) -> list[dict[str, str]]:
     """
     named: list[dict[str, str]] = json.loads(marts.one(COPY_SQL).left_out or "[]")
     return [] if marts.is_narrowed else named
-
-
-def _oddities(oddities: pd.DataFrame) -> Table:
-    frame = pd.DataFrame(
-        {
-            "What": oddities["kind"].map(KINDS).fillna(oddities["kind"].str.replace("_", " ")),
-            "Whose fault": oddities["is_fault"].map({True: "this copy's", False: "KSeF told so"}),
-            "Cases": oddities["cases"],
-            "Rows": oddities["rows_concerned"],
-            "For example": oddities["example"],
-        }
-    )
-    note = "Dates are bounded and negative waits flagged, so that no rate depends on them."
-    return Table(frame, "Odd data", note)
-
-
-def _differences(differences: pd.DataFrame) -> Table:
-    causes = differences["likely_cause"]
-    frame = pd.DataFrame(
-        {
-            "Why": causes.map(CAUSES).fillna(causes),
-            "Sessions": differences["sessions"],
-            "Invoices lacking": differences["invoices"],
-        }
-    )
-    note = "A session may differ in more than one counter. All: `marts.session_reconciliation`."
-    return Table(frame, "What does not add up, and why", note)
-
-
-def _months(months: pd.DataFrame) -> Table:
-    frame = pd.DataFrame(
-        {
-            "Month": months["month"].map("{:%B %Y}".format),
-            "Accepted by KSeF": months["counted"],
-            "In rows": months["in_rows"],
-            "In receipts": months["in_receipts"],
-            "In exports": months["in_exports"],
-            "In no row or receipt": months["nowhere"],
-            "Missing in exports": months["missing"],
-            "Not exported yet": months["not_exported_yet"],
-        }
-    )
-    lacking = int((months["nowhere"] + months["missing"]).sum())
-    return Table(
-        frame,
-        f"{counted(lacking, 'accepted invoice')} lacking where they should be"
-        if lacking
-        else "No month lacks an accepted invoice where it should be",
-        "KSeF's counters against what is stored, by month of the session. Not exported yet: "
-        "younger than the last export's high-water mark.",
-    )

@@ -1,8 +1,9 @@
 """Taxpayers side by side."""
 
-from kseflow.pages.blocks import Bar, Bars, Section, say
-from kseflow.pages.marts import Marts
+from kseflow.pages.blocks import Bar, Bars
+from kseflow.pages.chosen import Marts
 from kseflow.pages.numbers import failure_rate
+from kseflow.pages.section import Section, say
 from kseflow.pages.words import Rate, counted, literal
 
 SHOWN = 20

@@ -6,8 +6,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from kseflow.pages import charts
-from kseflow.pages.blocks import Block, Section, Text, say
-from kseflow.pages.marts import Marts
+from kseflow.pages.blocks import Block, Text
+from kseflow.pages.chosen import Marts
+from kseflow.pages.section import Section, say
 from kseflow.pages.words import counted, day_text, duration
 
 WHY_ONLINE = (

@@ -4,24 +4,14 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from kseflow.pages import charts
-from kseflow.pages.blocks import Block, Section, Table, say
-from kseflow.pages.marts import Marts
+from kseflow.pages.blocks import Block, Table
+from kseflow.pages.chosen import Marts
+from kseflow.pages.package_numbers import LAGS_SQL
+from kseflow.pages.section import Section, say
 from kseflow.pages.words import counted, day_text, duration, size_text
 
 SHOWN = 10
 HOUR_S = 3600
-
-LAGS_SQL = """
-select
-    day,
-    count(*) as packages,
-    quantile_cont(hwm_lag_seconds, 0.5) as p50,
-    quantile_cont(hwm_lag_seconds, 0.95) as p95
-from marts.packages
-where chosen(context_id, day) and hwm_lag_seconds is not null
-group by rollup (day)
-order by day
-"""
 
 BUILD_TIMES_SQL = """
 select

@@ -1,13 +1,20 @@
 """What became of failed invoices, and what somebody must still do about them."""
 
-from typing import Any
-
 import pandas as pd
 
-from kseflow.pages import charts
-from kseflow.pages.blocks import Bar, Bars, Section, Table, say
-from kseflow.pages.marts import Marts
-from kseflow.pages.numbers import FAILURES_SQL, SESSIONS_SQL, UNRESOLVED_SQL, Fates, fates
+from kseflow.pages import look
+from kseflow.pages.blocks import Bar, Bars, Table
+from kseflow.pages.chosen import Marts
+from kseflow.pages.numbers import (
+    FAILURES_SQL,
+    SESSIONS_SQL,
+    UNRESOLVED_SQL,
+    Fates,
+    fates,
+    how_much,
+    kinds_of_work,
+)
+from kseflow.pages.section import Section, say
 from kseflow.pages.words import Rate, counted, duration, moment_text
 
 SHOWN = 10  # groups of the oldest
@@ -55,17 +62,17 @@ def _soon(again: pd.Series) -> dict[str, tuple[int, str]]:
     """Count what was accepted later by how soon that was."""
     edges = [-float("inf"), *(hours * 3600 for hours in HOURS.values())]
     waits = pd.cut(again, edges, labels=list(HOURS)).value_counts()
-    return {name: (int(waits[name]), charts.ACCENT) for name in HOURS}
+    return {name: (int(waits[name]), look.ACCENT) for name in HOURS}
 
 
 def _others(told: Fates) -> dict[str, tuple[int, str]]:
     """Count what was not accepted later; lines of nothing are left out, but the open one."""
     lines = {
-        "was in KSeF before": (told.before, charts.GREY),
-        "duplicate, its original is in KSeF": (told.duplicates, charts.GREY),
-        "not yet": (told.unresolved, charts.FAULT),
-        "not yet, its whole session failed": (told.in_sessions, charts.FAULT),
-        "not known, its row is not read yet": (told.not_read, charts.FAULT_LIGHT),
+        "was in KSeF before": (told.before, look.GREY),
+        "duplicate, its original is in KSeF": (told.duplicates, look.GREY),
+        "not yet": (told.unresolved, look.FAULT),
+        "not yet, its whole session failed": (told.in_sessions, look.FAULT),
+        "not known, its row is not read yet": (told.not_read, look.FAULT_LIGHT),
     }
     return {name: line for name, line in lines.items() if line[0] or name == "not yet"}
 
@@ -123,26 +130,6 @@ def whole_sessions(marts: Marts) -> Section:
         "KSeF does not tell how many invoices were in it."
     )
     return Section(title, [Table(frame, claim, note)])
-
-
-def kinds_of_work(unresolved: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each who_acts and what_to_do: invoices, sessions, days of the oldest.
-
-    `sessions` are those that failed as a whole and of whose invoices KSeF tells no number.
-    """
-    uncounted = (unresolved["what"] == "session") & (unresolved["invoice_count"] == 0)
-    work = unresolved.assign(sessions=uncounted)
-    work = work.groupby(["who_acts", "what_to_do"], as_index=False).agg(
-        invoices=("invoice_count", "sum"), sessions=("sessions", "sum"), oldest=("age_days", "max")
-    )
-    return work.sort_values(["invoices", "sessions", "what_to_do"], ascending=[False, False, True])
-
-
-def how_much(work: Any) -> str:
-    """Write how much there is of a kind of work: invoices, and sessions without a number."""
-    sessions = f"{counted(work.sessions, 'session')} of unknown size" if work.sessions else ""
-    invoices = counted(work.invoices, "invoice") if work.invoices or not sessions else ""
-    return " and ".join(filter(None, [invoices, sessions]))
 
 
 def _oldest(marts: Marts, unresolved: pd.DataFrame) -> Table:

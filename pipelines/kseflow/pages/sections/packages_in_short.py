@@ -1,10 +1,17 @@
 """The answer about export packages, in cards and sentences."""
 
-from kseflow.pages.blocks import Cards, Section, Text
-from kseflow.pages.marts import Marts
-from kseflow.pages.pace import LAGS_SQL
-from kseflow.pages.packages import DAILY_PACKAGES_SQL, FULLEST_SQL, truncation_rate, which_caps
-from kseflow.pages.windows import BEHIND_SQL, WINDOWS_SQL
+from kseflow.pages.blocks import Cards, Text
+from kseflow.pages.chosen import Marts
+from kseflow.pages.package_numbers import (
+    BEHIND_SQL,
+    DAILY_PACKAGES_SQL,
+    FULLEST_SQL,
+    LAGS_SQL,
+    WINDOWS_SQL,
+    truncation_rate,
+    which_caps,
+)
+from kseflow.pages.section import Section
 from kseflow.pages.words import counted, day_text, duration, percent
 
 

@@ -1,17 +1,18 @@
 """Failure rates over time, and at which hours invoices are sent."""
 
+from calendar import day_name
+
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from kseflow.pages import charts
-from kseflow.pages.blocks import Section, say
-from kseflow.pages.marts import Marts
+from kseflow.pages import charts, look
+from kseflow.pages.chosen import Marts
 from kseflow.pages.numbers import DAILY_SQL, failure_rate, total
+from kseflow.pages.section import Section, say
 from kseflow.pages.words import Rate, counted, day_text, percent
 
 BUSY_SHARE = 1 / 20  # of the busiest day's invoices; a quieter day's rate would flatten all others
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+COLOURS = {1: (look.FAULT, look.FAULT_LIGHT), 2: (look.ACCENT, look.ACCENT_LIGHT)}
 
 HOURS_SQL = """
 select
@@ -81,57 +82,38 @@ def _rows(daily: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rates(daily: pd.DataFrame) -> go.Figure:
-    titles = ["Failure rate", "First-pass rate", "Decided invoices"]
-    figure = make_subplots(
-        rows=3,
-        shared_xaxes=True,
-        vertical_spacing=0.09,
-        row_heights=[0.42, 0.33, 0.25],
-        subplot_titles=titles,
-    )
-    is_busy = daily["decided"] >= max(1, daily["decided"].max() * BUSY_SHARE)
+    titles = ("Failure rate", "First-pass rate", "Decided invoices")
+    figure = charts.panels(titles, heights=[0.42, 0.33, 0.25], gap=0.09)
     is_known = daily["first_unknown"] == 0  # else the rate would be of those that happen to be read
     daily = daily.assign(first_attempts=daily["first_attempts"].where(is_known, 0))
-    panels = (
-        (1, "failed", "decided", "failure_rate_7d", charts.FAULT, charts.FAULT_LIGHT),
-        (
-            2,
-            "first_passes",
-            "first_attempts",
-            "first_pass_rate_7d",
-            charts.ACCENT,
-            charts.ACCENT_LIGHT,
-        ),
-    )
-    for row, part, whole, rolling, colour, light in panels:
-        charts.line(
-            figure,
-            daily["day"],
-            daily[part] / daily[whole].where(is_busy & (daily[whole] > 0)),
-            "%{y:.1%} (%{customdata[0]:,} of %{customdata[1]:,})",
-            name="of the day",
-            legend=False,
-            colour=light,
-            mode="markers",
-            row=row,
-            customdata=daily[[part, whole]],
-        )
-        charts.line(
-            figure,
-            daily["day"],
-            daily[rolling],
-            "%{y:.1%}",
-            name="of 7 days",
-            legend=False,
-            colour=colour,
-            mode="lines",
-            row=row,
-        )
-    charts.bars(figure, daily["day"], daily["decided"], "%{y:,} decided", colour=charts.GREY, row=3)
+    _panel(figure, 1, daily, ("failed", "decided", "failure_rate_7d"))
+    _panel(figure, 2, daily, ("first_passes", "first_attempts", "first_pass_rate_7d"))
+    charts.bars(figure, daily["day"], daily["decided"], "%{y:,} decided", colour=look.GREY, row=3)
     figure.update_yaxes(tickformat=".1~%", row=1)
     figure.update_yaxes(tickformat=".1~%", rangemode="normal", row=2)
     figure.update_yaxes(tickformat=",", nticks=4, row=3)
     return figure
+
+
+def _panel(figure: go.Figure, row: int, daily: pd.DataFrame, names: tuple[str, str, str]) -> None:
+    """Draw a rate: dots for the part of the whole on busy days, a line for that of seven days."""
+    part, whole, rolling = names
+    colour, light = COLOURS[row]
+    is_busy = daily["decided"] >= max(1, daily["decided"].max() * BUSY_SHARE)
+    charts.line(
+        figure,
+        daily["day"],
+        daily[part] / daily[whole].where(is_busy & (daily[whole] > 0)),
+        "%{y:.1%} (%{customdata[0]:,} of %{customdata[1]:,})",
+        name="of the day",
+        showlegend=False,
+        colour=light,
+        mode="markers",
+        row=row,
+        customdata=daily[[part, whole]],
+    )
+    week = {"name": "of 7 days", "showlegend": False, "mode": "lines"}
+    charts.line(figure, daily["day"], daily[rolling], "%{y:.1%}", colour=colour, row=row, **week)
 
 
 def by_hour(marts: Marts) -> Section:
@@ -142,7 +124,7 @@ def by_hour(marts: Marts) -> Section:
     peak = hours.loc[hours["submitted"].idxmax()]
     missing = total(marts, "submitted") - int(hours["submitted"].sum())
     note = (
-        f"Warsaw time; darker is more. The darkest hour above is {WEEKDAYS[peak.weekday - 1]} "
+        f"Warsaw time; darker is more. The darkest hour above is {day_name[peak.weekday - 1]} "
         f"{peak.hour}:00 with {counted(peak.submitted, 'invoice')}, below "
         f"{counted(hours['failed'].max(), 'failure')}; an empty cell had none. All invoices of a "
         "batch carry the hour in which its session was opened."
@@ -156,29 +138,24 @@ def _claim(hours: pd.DataFrame) -> str:
     """Say when most is sent; whether a weekday fails more is for `kseflow.trends` to judge."""
     weekdays = hours.groupby("weekday")["submitted"].sum()
     most = Rate(int(weekdays.max()), int(hours["submitted"].sum()))
-    return f"{most} of invoices are submitted on a {WEEKDAYS[weekdays.idxmax() - 1]}"
+    return f"{most} of invoices are submitted on a {day_name[weekdays.idxmax() - 1]}"
 
 
 def _grid(hours: pd.DataFrame) -> go.Figure:
     names = ("submitted", "decided", "failed")
     grid = hours.set_index(["weekday", "hour"]).unstack().reindex(range(1, 8))
     grid = grid.reindex(columns=[(name, hour) for name in names for hour in range(24)])
-    figure = make_subplots(
-        rows=2,
-        shared_xaxes=True,
-        vertical_spacing=0.14,
-        subplot_titles=["Submitted invoices", "Failed invoices"],
-    )
-    for row, name, scale in ((1, "submitted", charts.BLUES), (2, "failed", charts.ORANGES)):
+    figure = charts.panels(("Submitted invoices", "Failed invoices"))
+    for row, name, scale in ((1, "submitted", look.BLUES), (2, "failed", look.ORANGES)):
         told = "submitted" if row == 1 else "failed of %{customdata:,} decided"
         figure.add_heatmap(
             x=list(range(24)),
-            y=[name[:3] for name in WEEKDAYS],
+            y=[name[:3] for name in day_name],
             z=grid[name],
             zmin=0,
             zmax=max(1, hours[name].max()),
             customdata=grid["decided"],
-            text=[[f"{day}, {hour}:00 to {hour}:59" for hour in range(24)] for day in WEEKDAYS],
+            text=[[f"{day}, {hour}:00 to {hour}:59" for hour in range(24)] for day in day_name],
             hovertemplate="%{text}: %{z:,} " + told + "<extra></extra>",
             colorscale=scale,
             showscale=False,
