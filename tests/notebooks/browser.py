@@ -24,6 +24,7 @@ class Browser:
         self._commands = os.fdopen(commands, "wb", buffering=0)
         self._answers = os.fdopen(answers, "rb")
         self._number = 0
+        self._is_loaded = False
         self._session: dict[str, str] = {}
         self.complaints: list[str] = []
         self.requests: list[str] = []
@@ -45,14 +46,15 @@ class Browser:
         while (message := self._message()).get("id") != self._number:
             pass
         assert "result" in message, f"{method}: {message}"
-        return message["result"]
+        result: dict[str, Any] = message["result"]
+        return result
 
     def _message(self) -> dict[str, Any]:
         text = bytearray()
         while (byte := self._answers.read(1)) != b"\0":
             assert byte, "Chromium has ended"
             text += byte
-        message = json.loads(text)
+        message: dict[str, Any] = json.loads(text)
         happened, about = message.get("method"), message.get("params", {})
         if happened == "Network.requestWillBeSent":
             url = about["request"]["url"]
@@ -62,6 +64,8 @@ class Browser:
             self.complaints.append(str(about["exceptionDetails"]))
         elif happened == "Runtime.consoleAPICalled" and about["type"] in ("error", "warning"):
             self.complaints.append(str(about["args"]))
+        elif happened == "Page.loadEventFired":
+            self._is_loaded = True
         elif happened == "Log.entryAdded":
             self.complaints.append(about["entry"]["text"])
         return message
@@ -71,12 +75,10 @@ class Browser:
         self.complaints.clear()
         self.requests.clear()
         self.resize(width, height)
+        self._is_loaded = False
         self.call("Page.navigate", url=page.as_uri())
-        while (
-            self.evaluate("document.readyState") != "complete"
-            or self.evaluate("location.href") != page.as_uri()
-        ):
-            pass
+        while not self._is_loaded:
+            self._message()
 
     def resize(self, width: int, height: int = 900, scale: float = 1) -> None:
         """Give the window another size, as on another device."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from browser import Browser, chromium, find_chromium
+from filelock import FileLock
 from worlds import half_done
 
 from kseflow.demo import run_demo
@@ -16,17 +17,29 @@ MARTS = "select table_name from duckdb_tables() where schema_name = 'marts'"
 ROWS = "select table_name, column_name from duckdb_columns() where schema_name = 'marts'"
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Make a folder's published file for all workers of a test run: one makes it, others wait."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "made").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            (folder / "made").touch()
+    return folder / "ksef.duckdb"
+
+
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("demo")
-    run_demo(folder, seed=7)
-    return folder / "ksef.duckdb"
+    """The demo's published file."""
+    return made_once(tmp_path_factory, "demo", lambda folder: run_demo(folder, seed=7))
 
 
 @pytest.fixture(scope="session")
 def backfill(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The published file of a backfill whose time was up."""
-    return half_done(tmp_path_factory.mktemp("backfill"))
+    return made_once(tmp_path_factory, "backfill", half_done)
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +63,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     program = find_chromium()
     if program is None:
         told = "no Chromium; install it, on Debian with apt-get install chromium"
-        pytest.fail(told) if os.environ.get("CI") else pytest.skip(told)
+        if os.environ.get("CI"):
+            pytest.fail(told)
+        pytest.skip(told)
     with chromium(program, tmp_path_factory.mktemp("profile")) as running:
         yield running

@@ -28,7 +28,8 @@ WHOLE_FILE = {
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
 def cells(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
-    return json.loads(request.param.read_text(encoding="utf-8"))["cells"]
+    found: list[dict[str, Any]] = json.loads(request.param.read_text(encoding="utf-8"))["cells"]
+    return found
 
 
 def code_of(cells: list[dict[str, Any]]) -> list[str]:
@@ -51,6 +52,7 @@ def test_the_notebooks_tell_what_the_report_tells() -> None:
         for name in re.findall(r"pages\.(\w+)", cell)
         if name not in ("open_marts", "tell")
     ]
+    assert all(callable(getattr(pages, name)) for name in told)
     assert sorted(told) == sorted(
         section.__name__ for part in pages.PARTS for section in part.sections
     )

@@ -16,7 +16,7 @@ from kseflow.pages.blocks import Answer, Bars, Block, Cards, Chart, Table, Text
 from kseflow.pages.numbers import UNRESOLVED_SQL, failure_rate, fates, kinds_of_work
 from kseflow.pages.section import Section
 from kseflow.pages.sections.amounts import money
-from kseflow.pages.words import literal
+from kseflow.words import literal
 
 Changed = Callable[..., Path]
 SHORTLY_AFTER = datetime(2026, 11, 17, 14, 10, tzinfo=UTC)  # minutes after the demo's last load

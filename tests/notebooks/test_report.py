@@ -1,6 +1,7 @@
 """What a person sees who opens the report, on a large and a small screen and without a network."""
 
 import math
+import re
 import subprocess
 import sys
 from base64 import b64decode
@@ -20,6 +21,7 @@ from kseflow.trends import anomalies, read_inputs
 Changed = Callable[..., Path]
 SCREENS = {"desktop": 1280, "phone": 360}
 DRAWN = "path.point, .points path, path.js-line, .heatmaplayer image, .heatmaplayer rect"
+PDF_PAGE = b"/Type /Page\n"
 ODD_WORDS = ("nan", "NaN", "NaT", "None", "Traceback", "inf ")
 
 
@@ -30,44 +32,53 @@ def report(database: Path) -> Path:
 
 @pytest.fixture
 def page(browser: Browser, report: Path) -> Browser:
-    browser.open(report)
+    """The report on a desktop, opened anew only where the last test left something else."""
+    if browser.evaluate("[location.href, innerWidth]") != [report.as_uri(), SCREENS["desktop"]]:
+        browser.open(report)
     return browser
 
 
 def charts_without_marks(browser: Browser) -> list[str]:
-    return browser.evaluate(
+    found: list[str] = browser.evaluate(
         f"[...document.querySelectorAll('figure')].filter(f => !f.querySelector('{DRAWN}'))"
         ".map(f => f.ariaLabel)"
     )
+    return found
 
 
 def words(browser: Browser) -> str:
-    return browser.evaluate("document.querySelector('.page').innerText")
+    found: str = browser.evaluate("document.querySelector('.page').innerText")
+    return found
 
 
 def headings(browser: Browser) -> list[str]:
-    return browser.evaluate("[...document.querySelectorAll('h4')].map(h => h.textContent)")
+    found: list[str] = browser.evaluate(
+        "[...document.querySelectorAll('h4')].map(h => h.textContent)"
+    )
+    return found
 
 
 def cards(browser: Browser) -> dict[str, str]:
     """The numbers on top of both parts, by their names."""
-    return browser.evaluate(
+    found: dict[str, str] = browser.evaluate(
         "Object.fromEntries([...document.querySelectorAll('.card')].map(c =>"
         " [c.firstElementChild.textContent, c.querySelector('strong').textContent]))"
     )
+    return found
 
 
 def answers(browser: Browser) -> dict[str, str]:
     """What is answered to each question on top."""
-    return browser.evaluate(
+    found: dict[str, str] = browser.evaluate(
         "Object.fromEntries([...document.querySelectorAll('.answer')].map(a =>"
         " [a.previousElementSibling.textContent, a.innerText]))"
     )
+    return found
 
 
 def bars(browser: Browser, claim: str) -> dict[str, int]:
     """The counts that bars under the claim tell, each line by its whole text."""
-    return browser.evaluate(
+    found: dict[str, int] = browser.evaluate(
         "(claim => { let list = [...document.querySelectorAll('h4')].find("
         "    h => h.textContent.includes(claim));"
         "  while (!list.matches('ul.bars')) list = list.nextElementSibling;"
@@ -75,15 +86,17 @@ def bars(browser: Browser, claim: str) -> dict[str, int]:
         "    +li.querySelector('.bar').textContent.match(/([\\d,]+) of/)[1].replaceAll(',', '')]))"
         f"}})('{claim}')"
     )
+    return found
 
 
 def drawn(browser: Browser, claim: str, axis: str = "y") -> list[list[Any]]:
     """The values of each trace that plotly.js drew under the claim."""
-    return browser.evaluate(
+    found: list[list[Any]] = browser.evaluate(
         "(f => f.querySelector('.js-plotly-plot')._fullData.map("
         f"trace => Array.from(trace.{axis}, v => v && v.length ? Array.from(v) : v)))"
         f"([...document.querySelectorAll('figure')].find(f => f.ariaLabel.includes('{claim}')))"
     )
+    return found
 
 
 def rows(database: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -364,17 +377,21 @@ def test_the_trend_is_what_trends_tell_of_the_chosen_taxpayers(
     assert f"{headline.after_failed_count:,} of {headline.after_decided_count:,}" in told
 
 
+def drawn_bytes(printed: bytes) -> list[int]:
+    """How much is drawn on each page of a PDF: nothing on a white one."""
+    found = re.findall(rb"(?m)^(\d+) 0 obj\n(.*?)\nendobj", printed, re.DOTALL)
+    contents = [re.search(rb"/Contents (\d+)", made) for _, made in found if PDF_PAGE in made]
+    lengths = {number: re.search(rb"/Length (\d+)", made) for number, made in found}
+    return [int(length[1]) for page in contents if page and (length := lengths[page[1]])]
+
+
 def test_it_prints_without_white_pages_and_wide_charts(page: Browser) -> None:
-    """A page of paper that has nothing on it is far smaller than any that has."""
     paper = {"preferCSSPageSize": True, "printBackground": True}
-    pages = b64decode(page.call("Page.printToPDF", **paper)["data"]).count(b"/Type /Page\n")
+    print_out = b64decode(page.call("Page.printToPDF", **paper)["data"])
     height = page.evaluate("document.documentElement.scrollHeight")
-    assert 4 <= pages <= height / 900
-    sizes = [
-        len(page.call("Page.printToPDF", **paper, pageRanges=str(number))["data"])
-        for number in range(1, pages + 1)
-    ]
-    assert min(sizes) > 10_000
+    sizes = drawn_bytes(print_out)
+    assert 4 <= len(sizes) <= height / 900
+    assert min(sizes) > 1_000
 
 
 def test_the_report_appears_in_one_step_and_in_a_new_folder(database: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from kseflow.pages.render import inline
-from kseflow.pages.words import (
+from kseflow.words import (
     Rate,
     counted,
     day_text,

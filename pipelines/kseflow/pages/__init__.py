@@ -16,32 +16,11 @@ if TYPE_CHECKING:
     from kseflow.pages.section import Section as Section
 
 _SECTIONS = [
-    "did_they_get_in",
-    "is_the_copy_complete",
-    "what_to_do_today",
-    "better_or_worse",
-    "to_act_on",
-    "whole_sessions",
-    "over_time",
-    "what_changed",
-    "reasons",
-    "put_right",
-    "time_to_acceptance",
-    "by_hour",
-    "compared",
-    "completeness",
-    "amounts",
-    "packages_in_short",
-    "truncation",
-    "nearness",
-    "widest_windows",
-    "build_times",
-    "behind",
-    "backlog",
-    "gaps",
-    "catching_up",
-    "unbuilt",
-]
+    "did_they_get_in", "is_the_copy_complete", "what_to_do_today", "better_or_worse", "to_act_on",
+    "whole_sessions", "over_time", "what_changed", "reasons", "put_right", "time_to_acceptance",
+    "by_hour", "compared", "completeness", "amounts", "packages_in_short", "truncation", "nearness",
+    "widest_windows", "build_times", "behind", "backlog", "gaps", "catching_up", "unbuilt",
+]  # fmt: skip
 _HOMES = dict.fromkeys([*_SECTIONS, "PARTS", "Part", "Sections", "tell"], "contents")
 _HOMES |= {"Marts": "chosen", "Section": "section", "open_marts": "opening"}
 

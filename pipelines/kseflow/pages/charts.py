@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 
 from kseflow.pages.blocks import Block, Chart, Table
 from kseflow.pages.look import ACCENT, ACCENT_LIGHT, LOOK
-from kseflow.pages.words import duration
+from kseflow.words import duration
 
 DAY = pd.Timedelta(days=1)
 

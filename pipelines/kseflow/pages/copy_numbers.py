@@ -7,7 +7,7 @@ import pandas as pd
 
 from kseflow.pages.chosen import Marts
 from kseflow.pages.numbers import SESSIONS_SQL
-from kseflow.pages.words import Rate
+from kseflow.words import Rate
 
 CAUSES = {
     "reading_failed": "the last reading of the session failed",

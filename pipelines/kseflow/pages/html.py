@@ -76,7 +76,7 @@ def render(marts: "Marts", parts: Sequence["Part"]) -> str:
     from plotly.offline import get_plotlyjs
 
     from kseflow.pages.look import style
-    from kseflow.pages.words import days_text
+    from kseflow.words import days_text
 
     scope = marts.one(SCOPE_SQL)
     headings: list[Heading] = []

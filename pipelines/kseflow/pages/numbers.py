@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from kseflow.pages.chosen import Marts
-from kseflow.pages.words import Rate, counted, percent
+from kseflow.words import Rate, counted, percent
 
 DAILY_SQL = """
 select

@@ -1,7 +1,7 @@
 """The numbers of export packages that several sections tell: one query each, so they agree."""
 
 from kseflow.pages.chosen import Marts
-from kseflow.pages.words import Rate
+from kseflow.words import Rate
 
 CAPS = {"by count": "by_count", "by size": "by_size", "near neither cap": "by_unknown"}
 """How a package was cut off, and the column that counts it."""

@@ -4,9 +4,11 @@ from calendar import day_name
 from collections.abc import Sequence
 from math import isfinite
 
+from kseflow import words
 from kseflow.trends.change import Change, Judgement, LeftOut, ReasonTurn, WeekdayTurn
 from kseflow.trends.rates import Measure
 from kseflow.trends.series import Series, day_of
+from kseflow.words import counted
 
 SHARE_WORTH_SAYING = 0.01  # of invoices that are known from KSeF's counters alone
 SHOWN_MESSAGE = 80
@@ -15,9 +17,8 @@ FEW_SESSIONS = 50
 
 
 def day_text(number: int) -> str:
-    """Write a day: 25 Oct 2026."""
-    day = day_of(number)
-    return f"{day.day} {day:%b %Y}"
+    """Write a day by its number: 25 Oct 2026."""
+    return words.day_text(day_of(number))
 
 
 def percent(share: float, decimals: int) -> str:
@@ -44,11 +45,6 @@ def both_text(change: Change) -> str:
     """Write both rates: 3.0 %, 95 % 2.0 to 4.5; before 5.0 %, 3.5 to 7.0."""
     confidence = "" if change.new.whole_count else "95 % "
     return f"{rate_text(change.new)}; before {rate_text(change.old, confidence)}"
-
-
-def counted(count: int, noun: str) -> str:
-    """Write a count with its noun: 1 invoice, 1,204 invoices."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def counts_text(measure: Measure) -> str:
@@ -206,12 +202,12 @@ def listed(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else ", ".join(texts[:-1]) + " and " + texts[-1]
 
 
-def duration(seconds: float) -> str:
-    """Write seconds in the unit a person would use."""
-    for unit, length in {"days": 86400, "h": 3600, "min": 60}.items():
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} s"
+def time_text(measure: Measure, confidence: str = "") -> str:
+    """Write a typical time with its interval: 97 s (95 % 78 s to 114 s)."""
+    value, low, high = (
+        words.duration(seconds, space=" ") for seconds in (measure.value, measure.low, measure.high)
+    )
+    return f"{value} ({confidence}{low} to {high})"
 
 
 def moved(change: Change, since: int | None, until: int | None, because: str) -> str:
@@ -256,8 +252,7 @@ def slower(since: int, old: Measure, new: Measure) -> str:
     """Say that KSeF takes longer to accept invoices of online sessions."""
     return (
         f"KSeF accepts more slowly since about {day_text(since)}: half of the online sessions "
-        f"within {duration(new.value)} (95 % {duration(new.low)} to {duration(new.high)}), before "
-        f"within {duration(old.value)} ({duration(old.low)} to {duration(old.high)})."
+        f"within {time_text(new, '95 % ')}, before within {time_text(old)}."
     )
 
 

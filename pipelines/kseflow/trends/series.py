@@ -65,10 +65,5 @@ class Reasons:
 
     def where(self, chosen: Chosen) -> "Reasons":
         """Return some rows."""
-        return Reasons(
-            self.day[chosen],
-            self.failed[chosen],
-            self.session[chosen],
-            self.taxpayer[chosen],
-            self.reason[chosen],
-        )
+        arrays = ("day", "failed", "session", "taxpayer", "reason")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})

@@ -7,7 +7,7 @@ import pandas as pd
 from kseflow.pages.blocks import Block, Table
 from kseflow.pages.chosen import Marts
 from kseflow.pages.section import Section, say
-from kseflow.pages.words import counted, day_text
+from kseflow.words import counted, day_text
 
 ROLES = {
     "seller": "sold",

@@ -29,7 +29,7 @@ from kseflow.pages.numbers import (
     total,
 )
 from kseflow.pages.section import Section
-from kseflow.pages.words import Rate, counted, day_text, duration, literal, moment_text
+from kseflow.words import Rate, counted, day_text, duration, literal, moment_text
 
 NOTHING_LACKING = ("session_open", "session_failed_as_whole")
 STALE_S = 24 * 3600  # an older copy cannot say what must be done today

@@ -8,7 +8,7 @@ import pandas as pd
 from kseflow.pages.blocks import Answer, Block, State, Table, Text
 from kseflow.pages.chosen import Marts
 from kseflow.pages.section import Section, say
-from kseflow.pages.words import Rate, day_text, literal, percent
+from kseflow.words import Rate, day_text, literal, percent
 
 if TYPE_CHECKING:
     from kseflow.trends.anomaly import Anomaly

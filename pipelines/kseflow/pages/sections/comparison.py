@@ -4,7 +4,7 @@ from kseflow.pages.blocks import Bar, Bars
 from kseflow.pages.chosen import Marts
 from kseflow.pages.numbers import failure_rate
 from kseflow.pages.section import Section, say
-from kseflow.pages.words import Rate, counted, literal
+from kseflow.words import Rate, counted, literal
 
 SHOWN = 20
 
@@ -37,14 +37,9 @@ def compared(marts: Marts) -> Section:
             f"The {SHOWN} taxpayers with most failed invoices. The other {len(rest)} have "
             f"{others.counted}."
         )
-    return Section(
-        title,
-        [
-            Bars(
-                [Bar(marts.name(who), rate.value, str(rate), rate.counts) for who, rate in ordered],
-                f"{literal(marts.name(worst))} fails most often, {most}; all "
-                f"{counted(len(taxpayers), 'taxpayer')} together {failure_rate(marts)}",
-                note,
-            )
-        ],
+    bars = [Bar(marts.name(who), rate.value, str(rate), rate.counts) for who, rate in ordered]
+    claim = (
+        f"{literal(marts.name(worst))} fails most often, {most}; all "
+        f"{counted(len(taxpayers), 'taxpayer')} together {failure_rate(marts)}"
     )
+    return Section(title, [Bars(bars, claim, note)])

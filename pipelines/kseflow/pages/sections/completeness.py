@@ -14,7 +14,7 @@ from kseflow.pages.copy_numbers import (
     rows_here,
 )
 from kseflow.pages.section import Section
-from kseflow.pages.words import Rate, counted
+from kseflow.words import Rate, counted
 
 
 def completeness(marts: Marts) -> Section:
@@ -29,15 +29,10 @@ def completeness(marts: Marts) -> Section:
             f"{rows_here(marts).counted} of their invoices."
         )
     blocks: list[Block] = [Text([told])]
-    differences = marts.frame(DIFFERENCES_SQL)
-    if len(differences):
-        blocks.append(_differences(differences))
-    months = marts.frame(MONTHS_SQL)
-    if len(months):
-        blocks.append(_months(months))
-    oddities = marts.frame(ODDITIES_SQL)
-    if len(oddities):
-        blocks.append(_oddities(oddities))
+    tables = {DIFFERENCES_SQL: _differences, MONTHS_SQL: _months, ODDITIES_SQL: _oddities}
+    for sql, table in tables.items():
+        if len(rows := marts.frame(sql)):
+            blocks.append(table(rows))
     return Section("Against KSeF's counters and exports", blocks)
 
 
@@ -82,11 +77,11 @@ def _months(months: pd.DataFrame) -> Table:
         }
     )
     lacking = int((months["nowhere"] + months["missing"]).sum())
-    return Table(
-        frame,
-        f"{counted(lacking, 'accepted invoice')} lacking where they should be"
-        if lacking
-        else "No month lacks an accepted invoice where it should be",
+    claim = "No month lacks an accepted invoice where it should be"
+    if lacking:
+        claim = f"{counted(lacking, 'accepted invoice')} lacking where they should be"
+    note = (
         "KSeF's counters against what is stored, by month of the session. Not exported yet: "
-        "younger than the last export's high-water mark.",
+        "younger than the last export's high-water mark."
     )
+    return Table(frame, claim, note)

@@ -7,7 +7,7 @@ from kseflow.pages.chosen import Marts
 from kseflow.pages.look import ACCENT
 from kseflow.pages.package_numbers import BEHIND_SQL, WINDOWS_SQL
 from kseflow.pages.section import Section, say
-from kseflow.pages.words import counted, duration
+from kseflow.words import counted, duration
 
 EXPORTS_PER_HOUR = 4  # what kseflow asks for each subject type, of the 20 that KSeF allows in all
 SHOWN = 15
@@ -27,10 +27,8 @@ def gaps(marts: Marts) -> Section:
     """Tell whether each window begins where the one before ended."""
     title, windows = "Gaps between windows", marts.frame(WINDOWS_SQL)
     if windows.empty:
-        return say(
-            title,
-            "No two packages follow each other in these days, so there is nothing to compare.",
-        )
+        nothing = "No two packages follow each other in these days, so there is nothing to compare."
+        return say(title, nothing)
     found = windows[windows["relation"] == "gap"]
     relations = windows.groupby(["subject_type", "relation"]).size().unstack(fill_value=0)
     relations = relations.reindex(columns=["touching", "overlap", "gap"], fill_value=0)
@@ -58,9 +56,8 @@ def _longest(found: pd.DataFrame) -> Table:
             "Package": shown["package_reference_number"],
         }
     )
-    return Table(
-        frame, f"The {counted(len(shown), 'longest gap')}" if len(shown) > 1 else "The gap"
-    )
+    claim = f"The {counted(len(shown), 'longest gap')}" if len(shown) > 1 else "The gap"
+    return Table(frame, claim)
 
 
 def catching_up(marts: Marts) -> Section:
@@ -77,28 +74,14 @@ def catching_up(marts: Marts) -> Section:
         )
     top = waiting.head(SHOWN)
     bars = [
-        Bar(
-            row.context_id,
-            row.exports_to_catch_up,
-            _wait(int(row.exports_to_catch_up)),
-            f"as {row.subject_type}",
-            ACCENT,
-        )
-        for row in top.itertuples()
+        Bar(row.context_id, count, _wait(int(count)), f"as {row.subject_type}", ACCENT)
+        for row, count in zip(top.itertuples(), top["exports_to_catch_up"], strict=True)
     ]
-    rest = f" Shown are the first {len(top)}." if len(waiting) > len(top) else ""
-    return Section(
-        title,
-        [
-            Bars(
-                bars,
-                f"{len(waiting)} of {len(parts)} taxpayers' parts still have exports to catch up "
-                "with",
-                f"Estimated from the last package of each, at {EXPORTS_PER_HOUR} exports an hour."
-                + rest,
-            )
-        ],
-    )
+    claim = f"{len(waiting)} of {len(parts)} taxpayers' parts still have exports to catch up with"
+    note = f"Estimated from the last package of each, at {EXPORTS_PER_HOUR} exports an hour."
+    if len(waiting) > len(top):
+        note += f" Shown are the first {len(top)}."
+    return Section(title, [Bars(bars, claim, note)])
 
 
 def _wait(exports: int) -> str:

@@ -8,7 +8,7 @@ from kseflow.pages.blocks import Block, Table
 from kseflow.pages.chosen import Marts
 from kseflow.pages.package_numbers import DAILY_PACKAGES_SQL, FULLEST_SQL
 from kseflow.pages.section import Section, say
-from kseflow.pages.words import day_text, percent, size_text
+from kseflow.words import day_text, percent, size_text
 
 
 def nearness(marts: Marts) -> Section:

@@ -9,7 +9,7 @@ from kseflow.pages import charts, look
 from kseflow.pages.chosen import Marts
 from kseflow.pages.numbers import DAILY_SQL, failure_rate, total
 from kseflow.pages.section import Section, say
-from kseflow.pages.words import Rate, counted, day_text, percent
+from kseflow.words import Rate, counted, day_text, percent
 
 BUSY_SHARE = 1 / 20  # of the busiest day's invoices; a quieter day's rate would flatten all others
 COLOURS = {1: (look.FAULT, look.FAULT_LIGHT), 2: (look.ACCENT, look.ACCENT_LIGHT)}

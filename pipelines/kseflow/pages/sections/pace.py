@@ -8,7 +8,7 @@ from kseflow.pages.blocks import Block, Table
 from kseflow.pages.chosen import Marts
 from kseflow.pages.package_numbers import LAGS_SQL
 from kseflow.pages.section import Section, say
-from kseflow.pages.words import counted, day_text, duration, size_text
+from kseflow.words import counted, day_text, duration, size_text
 
 SHOWN = 10
 HOUR_S = 3600

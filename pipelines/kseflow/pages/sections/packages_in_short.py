@@ -12,7 +12,7 @@ from kseflow.pages.package_numbers import (
     which_caps,
 )
 from kseflow.pages.section import Section
-from kseflow.pages.words import counted, day_text, duration, percent
+from kseflow.words import counted, day_text, duration, percent
 
 
 def packages_in_short(marts: Marts) -> Section:

@@ -8,7 +8,7 @@ from kseflow.pages.blocks import Bar, Bars, Block, Table
 from kseflow.pages.chosen import Marts
 from kseflow.pages.numbers import total
 from kseflow.pages.section import Section, say
-from kseflow.pages.words import Rate, counted, percent
+from kseflow.words import Rate, counted, percent
 
 SHOWN = 8  # reasons with a bar of their own
 NAMED = 5  # categories with a colour of their own

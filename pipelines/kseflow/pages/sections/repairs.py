@@ -15,7 +15,7 @@ from kseflow.pages.numbers import (
     kinds_of_work,
 )
 from kseflow.pages.section import Section, say
-from kseflow.pages.words import Rate, counted, duration, moment_text
+from kseflow.words import Rate, counted, duration, moment_text
 
 SHOWN = 10  # groups of the oldest
 NO_AMOUNTS = (

@@ -8,7 +8,7 @@ from kseflow.pages.blocks import Table
 from kseflow.pages.chosen import Marts
 from kseflow.pages.package_numbers import CAPS, DAILY_PACKAGES_SQL, truncation_rate, which_caps
 from kseflow.pages.section import Section, say
-from kseflow.pages.words import day_text, short_moment, size_text
+from kseflow.words import day_text, short_moment, size_text
 
 NO_PACKAGES = "There is no package to tell of."
 

@@ -9,7 +9,7 @@ from kseflow.pages import charts
 from kseflow.pages.blocks import Block, Text
 from kseflow.pages.chosen import Marts
 from kseflow.pages.section import Section, say
-from kseflow.pages.words import counted, day_text, duration
+from kseflow.words import counted, day_text, duration
 
 WHY_ONLINE = (
     "Of invoices sent in interactive sessions (Online) alone: by KSeF's rule every invoice of a "

@@ -1,11 +1,9 @@
-"""How counts, shares, times and days are written."""
+"""How counts, shares, times and days are written, wherever a person reads them."""
 
 import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import NamedTuple
-
-import pandas as pd
 
 
 class Rate(NamedTuple):
@@ -35,11 +33,16 @@ class Rate(NamedTuple):
 
 def percent(share: float) -> str:
     """Write a share of 0 to 1; a dash for none. What is not all is never written as 100%."""
-    if pd.isna(share):
+    if _is_missing(share):
         return "–"
     if 0 < share < 0.0005:
         return "<0.1%"
     return ">99.9%" if 0.9995 <= share < 1 else f"{share:.1%}"
+
+
+def _is_missing(value: object) -> bool:
+    """Whether it is none, no number or no time; the latter alone differ from themselves."""
+    return value is None or value != value
 
 
 def counted(count: int, noun: str, many: str = "") -> str:
@@ -47,19 +50,19 @@ def counted(count: int, noun: str, many: str = "") -> str:
     return f"{count:,} {noun if count == 1 else many or noun + 's'}"
 
 
-def duration(seconds: float) -> str:
-    """Write seconds in the unit a person would use; a dash for none."""
-    if pd.isna(seconds):
+def duration(seconds: float, *, space: str = "\N{NO-BREAK SPACE}") -> str:
+    """Write seconds in the unit a person would use, `space` before it; a dash for none."""
+    if _is_missing(seconds):
         return "–"
     for unit, length in {"days": 86400, "h": 3600, "min": 60}.items():
         if seconds >= 2 * length:
-            return f"{seconds / length:.1f}\N{NO-BREAK SPACE}{unit}"
-    return f"{seconds:.0f}\N{NO-BREAK SPACE}s"
+            return f"{seconds / length:.1f}{space}{unit}"
+    return f"{seconds:.0f}{space}s"
 
 
 def size_text(size_bytes: float) -> str:
     """Write bytes in the unit a person would use, of thousands; a dash for none."""
-    if pd.isna(size_bytes):
+    if _is_missing(size_bytes):
         return "–"
     for unit, length in {"MB": 1e6, "kB": 1e3}.items():
         if size_bytes >= 0.1 * length:
@@ -69,7 +72,7 @@ def size_text(size_bytes: float) -> str:
 
 def day_text(day: date | None) -> str:
     """Write a day: 17 Nov 2026; a dash for none."""
-    return "–" if day is None or pd.isna(day) else f"{day.day} {day:%b %Y}"
+    return "–" if day is None or _is_missing(day) else f"{day.day} {day:%b %Y}"
 
 
 def days_text(days: Sequence[date]) -> str:
@@ -81,12 +84,12 @@ def days_text(days: Sequence[date]) -> str:
 
 def moment_text(moment: datetime) -> str:
     """Write a moment that is in Warsaw time already: 17 Nov 2026 15:03; a dash for none."""
-    return "–" if pd.isna(moment) else f"{day_text(moment)} {moment:%H:%M}"
+    return "–" if _is_missing(moment) else f"{day_text(moment)} {moment:%H:%M}"
 
 
 def short_moment(moment: datetime) -> str:
     """Write a moment that is in Warsaw time already without its year: 17 Nov 15:03."""
-    return "–" if pd.isna(moment) else f"{moment.day} {moment:%b %H:%M}"
+    return "–" if _is_missing(moment) else f"{moment.day} {moment:%b %H:%M}"
 
 
 def literal(text: str) -> str:
