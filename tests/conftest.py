@@ -22,7 +22,7 @@ from ksef_emulator import (
     World,
     serve,
 )
-from ksef_emulator.oddities import CountedFailures
+from ksef_emulator.world.oddities import CountedFailures
 from kseflow.api.client import KsefClient
 from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import SimulatedClock, TimeBox

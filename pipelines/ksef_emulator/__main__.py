@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--at", type=_moment, help="emulated time, ISO 8601; default now")
     parser.add_argument("--speed", type=float, default=1.0, help="0 stands still")
     parser.add_argument("--limits", choices=("production", "off"), default="production")
+    parser.add_argument("--latency-ms", type=float, default=0.0, help="delay of every answer")
     emulate(**vars(parser.parse_args()))
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 TICKS_PER_S = 10_000_000
 """KSeF's dates have 7 decimals, so moments are whole ticks of 100 ns since 1970 (UTC)."""
 
+HOUR = 3600 * TICKS_PER_S
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+WARSAW = ZoneInfo("Europe/Warsaw")
 
 
 def to_ticks(moment: datetime) -> int:
@@ -45,6 +48,16 @@ def iso_seconds(ticks: int) -> str:
 def _iso_second(seconds: int) -> str:
     # Invoices of a session share their seconds, and formatting is what costs.
     return f"{EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}"
+
+
+def warsaw_date(ticks: int) -> date:
+    """Return the Polish day of a moment; days begin and end at whole hours of UTC."""
+    return _warsaw_date(ticks // HOUR)
+
+
+@lru_cache(1 << 12)
+def _warsaw_date(hour: int) -> date:
+    return to_datetime(hour * HOUR).astimezone(WARSAW).date()
 
 
 class Clock(Protocol):

@@ -13,11 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from ksef_emulator.app import Emulator
+from ksef_emulator.api.exports.settings import ExportSettings
 from ksef_emulator.clock import Clock, RunningClock, VirtualClock
-from ksef_emulator.export_settings import ExportSettings
+from ksef_emulator.emulator import Emulator
 from ksef_emulator.server import serve
-from ksef_emulator.world import World
+from ksef_emulator.world.world import World
 
 HISTORY = timedelta(days=21)
 
@@ -30,6 +30,7 @@ def emulate(
     at: datetime | None = None,
     speed: float = 1.0,
     limits: Literal["production", "off"] = "production",
+    latency_ms: float = 0.0,
     before: Callable[[dict[str, Any]], None] | None = None,
 ) -> None:
     """Print one line of JSON and serve until SIGINT or SIGTERM.
@@ -38,7 +39,7 @@ def emulate(
     certificate files, which are removed at the end. `before` is given the same before it is
     printed. `at` defaults to now; `speed` is emulated
     seconds a second, 0 a clock that moves only by POST /emulator/clock: exports are done at once
-    then.
+    then. Each answer is sent `latency_ms` real milliseconds late.
     """
     start = at or RunningClock().now()
     since = datetime.combine((start - HISTORY).astimezone(UTC), time(), UTC)
@@ -46,7 +47,8 @@ def emulate(
     clock: Clock = RunningClock(start, speed) if speed else VirtualClock(start)
     exports = ExportSettings(duration_s=None if speed else 0)
     app = Emulator(world, clock, limits, exports=exports)
-    with _stop_signal() as stop, TemporaryDirectory() as folder, serve(app, port) as base_url:
+    served = serve(app, port, latency_s=latency_ms / 1000)
+    with _stop_signal() as stop, TemporaryDirectory() as folder, served as base_url:
         introduction = _introduction(app, base_url, Path(folder))
         if before is not None:
             before(introduction)

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from werkzeug.wrappers import Response
 
-from ksef_emulator.answers import BadRequest, TooManyRequests, internal_error, json_answer
+from ksef_emulator.api.answers import internal_error, json_answer
+from ksef_emulator.api.errors import BadRequest, TooManyRequests
 from ksef_emulator.clock import Clock
 from ksef_emulator.identifiers import digest
 

@@ -15,8 +15,8 @@ from logging_in import NOW, SINCE, Headers
 
 from ksef_emulator import Emulator, Oddities, VirtualClock, World
 from ksef_emulator.clock import to_ticks
-from ksef_emulator.invoices import Invoice
-from ksef_emulator.session import Session
+from ksef_emulator.world.invoices import Invoice
+from ksef_emulator.world.sessions import Session
 
 WARSAW = ZoneInfo("Europe/Warsaw")
 HASH = "hashOfCorrectedInvoice"
@@ -24,8 +24,8 @@ HASH = "hashOfCorrectedInvoice"
 
 def all_sent(world: World, at: datetime = NOW) -> Iterator[tuple[Session, Invoice]]:
     for who in world.taxpayers:
-        for session in world.sessions_created(who.context_id, None, to_ticks(at)):
-            for invoice in world.received_invoices(session, to_ticks(at)):
+        for session in world.submissions.created_between(who.context_id, None, to_ticks(at)):
+            for invoice in world.submissions.received_invoices(session, to_ticks(at)):
                 yield session, invoice
 
 
@@ -55,11 +55,11 @@ def test_the_invoices_of_a_batch_are_dated_when_its_session_was_created(world: W
 def test_the_invoices_of_a_batch_are_listed_only_once_it_is_processed(world: World) -> None:
     nip = world.taxpayers[0].context_id
     seen = 0
-    for session in world.sessions_created(nip, None, to_ticks(NOW)):
+    for session in world.submissions.created_between(nip, None, to_ticks(NOW)):
         if session.draft.session_type == "Batch" and session.draft.code == 200:
-            assert world.received_invoices(session, session.draft.closed - 1) == ()
+            assert world.submissions.received_invoices(session, session.draft.closed - 1) == ()
             assert session.counters_at(session.draft.closed - 1).total == 0
-            later = world.received_invoices(session, session.draft.settled)
+            later = world.submissions.received_invoices(session, session.draft.settled)
             assert {invoice.invoiced for invoice in later} == {session.draft.created}
             seen += len(later)
     assert seen > 1_000

@@ -12,9 +12,9 @@ from lxml import etree
 
 from ksef_emulator import Backlog, World
 from ksef_emulator.clock import iso_ticks, to_ticks
-from ksef_emulator.documents import customers
 from ksef_emulator.identifiers import nip_check_digit
-from ksef_emulator.invoices import Invoice
+from ksef_emulator.world.documents import customers
+from ksef_emulator.world.invoices import Invoice
 
 NAMESPACE = "{http://crd.gov.pl/wzor/2025/06/25/13775/}"
 SUBJECTS: tuple[Any, ...] = ("Subject1", "Subject2", "Subject3", "SubjectAuthorized")
@@ -26,8 +26,8 @@ def sent(world: World) -> list[Invoice]:
     nip = world.taxpayers[0].context_id
     return [
         invoice
-        for session in world.sessions_created(nip, None, to_ticks(NOW))
-        for invoice in world.received_invoices(session, to_ticks(NOW))
+        for session in world.submissions.created_between(nip, None, to_ticks(NOW))
+        for invoice in world.submissions.received_invoices(session, to_ticks(NOW))
     ]
 
 

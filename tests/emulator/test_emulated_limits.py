@@ -8,8 +8,8 @@ import pytest
 from logging_in import Headers, bearer, finish_login, start_token_login
 
 from ksef_emulator import Emulator, VirtualClock, World
-from ksef_emulator.answers import TooManyRequests
-from ksef_emulator.limits import PRODUCTION, Limits
+from ksef_emulator.api.errors import TooManyRequests
+from ksef_emulator.api.limits import PRODUCTION, Limits
 
 START = datetime(2026, 9, 22, 10, 30, tzinfo=UTC)
 

@@ -24,7 +24,7 @@ from lxml import etree
 from signxml.xades import XAdESSigner
 
 from ksef_emulator import Emulator, VirtualClock, World
-from ksef_emulator.certificates import CertificateFiles, self_signed
+from ksef_emulator.world.certificates import CertificateFiles, self_signed
 
 NAMESPACE = "http://ksef.mf.gov.pl/auth/token/2.1"
 

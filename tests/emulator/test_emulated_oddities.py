@@ -11,7 +11,7 @@ import pytest
 from logging_in import NOW, SINCE
 
 from ksef_emulator import Oddities, World
-from ksef_emulator.parameters import KSEF_NUMBER
+from ksef_emulator.api.parameters import KSEF_NUMBER
 
 UNREAD = {405, 420, 430, 435}
 
@@ -112,7 +112,7 @@ def test_counters_of_unlisted_invoices_appear_with_the_last_status() -> None:
         seed=7, since=SINCE, lag_s=0, largest_session=60, oddities=Oddities("always", True)
     )
     who = world.taxpayers[0]
-    for session in world.sessions_created(who.context_id, None, 10**18):
+    for session in world.submissions.created_between(who.context_id, None, 10**18):
         if session.draft.unlisted_count:
             before = session.row(session.draft.settled - 1)
             after = session.row(session.draft.settled)

@@ -13,7 +13,7 @@ from exporting import Exporter, decrypted, hash_of, members, metadata
 from logging_in import SINCE, Headers
 
 from ksef_emulator import Emulator, ExportSettings, Fault, VirtualClock, World
-from ksef_emulator.export_settings import TAMPERINGS
+from ksef_emulator.api.exports.settings import TAMPERINGS
 
 Make = Callable[..., Exporter]
 

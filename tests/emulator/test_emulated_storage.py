@@ -32,17 +32,22 @@ def url(exporter: Exporter) -> str:
 
 
 def test_links_need_no_token_and_refuse_one(
-    client: httpx.Client, headers: Headers, url: str, app: Emulator, world: World
+    client: httpx.Client,
+    headers: Headers,
+    url: str,
+    connect: Callable[[Emulator], httpx.Client],
+    world: World,
+    clock: VirtualClock,
 ) -> None:
     assert client.get(url).status_code == 200
     refused = client.get(url, headers=headers)
     assert refused.status_code == 400
     assert refused.headers["Content-Type"].startswith("application/xml")
     assert "<Code>InvalidAuthenticationInfo</Code>" in refused.text
-    tolerant = Emulator(world, app.clock, quirks=Quirks(storage_refuses_tokens=False))
-    tolerant.exports = app.exports
-    with httpx.Client(transport=httpx.WSGITransport(tolerant)) as other:
-        assert other.get(url, headers=headers).status_code == 200
+    settings, quirks = ExportSettings(duration_s=0), Quirks(storage_refuses_tokens=False)
+    tolerant = connect(Emulator(world, clock, exports=settings, quirks=quirks))
+    part = Exporter(tolerant, headers, clock).package()["parts"][0]
+    assert tolerant.get(part["url"], headers=headers).status_code == 200
 
 
 def test_links_expire_on_the_emulators_clock_and_a_poll_gives_fresh_ones(

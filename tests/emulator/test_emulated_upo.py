@@ -15,7 +15,7 @@ from lxml import etree
 
 from ksef_emulator import Backlog, Emulator, Quirks, VirtualClock, World
 from ksef_emulator.clock import to_ticks
-from ksef_emulator.upo import Receipts
+from ksef_emulator.world.receipts import Receipts
 
 NAMESPACE = "{http://upo.schematy.mf.gov.pl/KSeF/v4-3}"
 WARSAW = ZoneInfo("Europe/Warsaw")
@@ -232,7 +232,10 @@ def test_ten_thousand_documents_are_written_in_a_moment_and_kept() -> None:
     nip = world.taxpayers[0].context_id
     now = to_ticks(SINCE + timedelta(days=4))
     reference = world.sessions(nip, SINCE + timedelta(days=4))[0]["referenceNumber"]
-    session, receipts = world.session(nip, reference, now), Receipts(world, 10_000, 0)
+    session, receipts = (
+        world.submissions.find(nip, reference, now),
+        Receipts(world.submissions, 10_000, 0),
+    )
     page = receipts.page_references(session, now)[0]
     began = perf_counter()
     written = receipts.session_page(session, page, now)

@@ -11,8 +11,8 @@ import pytest
 from ksef_emulator import World
 from ksef_emulator.clock import to_ticks
 from ksef_emulator.identifiers import crc8, nip_check_digit
-from ksef_emulator.session import LONGEST_LIFE, LONGEST_STORAGE
-from ksef_emulator.texts import INVOICE_DESCRIPTIONS, SESSION_DESCRIPTIONS
+from ksef_emulator.world.sessions import LONGEST_LIFE, LONGEST_STORAGE
+from ksef_emulator.world.texts import INVOICE_DESCRIPTIONS, SESSION_DESCRIPTIONS
 
 SINCE = datetime(2026, 9, 7, tzinfo=UTC)
 LATER = datetime(2026, 9, 22, 10, 30, tzinfo=UTC)
@@ -74,7 +74,7 @@ def test_date_updated_never_goes_back_and_a_last_status_stays(prompt: World) -> 
 def test_no_session_changes_later_than_promised() -> None:
     world = World(seed=1, since=SINCE, sessions_per_day=60, largest_session=50)
     for who in world.taxpayers:
-        for session in world.sessions_created(who.context_id, None, to_ticks(LATER)):
+        for session in world.submissions.created_between(who.context_id, None, to_ticks(LATER)):
             stored = max((i.stored for i in session.invoices()), default=0)
             assert stored <= session.draft.settled + LONGEST_STORAGE
             assert session.draft.settled + LONGEST_STORAGE <= session.draft.created + LONGEST_LIFE

@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ksef_emulator import Emulator, ExportSettings, VirtualClock, World, serve
-from ksef_emulator.app import Quirks
+from ksef_emulator import Emulator, ExportSettings, Quirks, VirtualClock, World, serve
 from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import SimulatedClock, TimeBox
 from kseflow.context import Context

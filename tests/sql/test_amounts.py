@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from loaded import NOW, loading, make_world
 
 from ksef_emulator import VirtualClock, World
-from ksef_emulator.repository import SubjectType
+from ksef_emulator.world.taxpayers import SubjectType
 from kseflow.marts.build import build
 
 WARSAW = ZoneInfo("Europe/Warsaw")

@@ -15,8 +15,8 @@ import yaml
 from loaded import NOW, loading, make_world
 
 from ksef_emulator import VirtualClock
-from ksef_emulator.exports import DESCRIPTIONS as EXPORT_DESCRIPTIONS
-from ksef_emulator.texts import INVOICE_DESCRIPTIONS, SESSION_DESCRIPTIONS
+from ksef_emulator.api.exports.routes import DESCRIPTIONS as EXPORT_DESCRIPTIONS
+from ksef_emulator.world.texts import INVOICE_DESCRIPTIONS, SESSION_DESCRIPTIONS
 from kseflow.errors import WarehouseError
 from kseflow.marts.build import BuildFailed, build
 from kseflow.marts.publish import project_folder

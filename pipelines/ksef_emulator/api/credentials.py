@@ -1,0 +1,59 @@
+"""Whose KSeF token or certificate it is, and what its holder may do.
+
+Source: uwierzytelnianie.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ksef_emulator.world.taxpayers import KsefToken, Taxpayer
+
+OWNER_PERMISSIONS = ("Introspection", "InvoiceRead", "InvoiceWrite", "CredentialsManage")
+
+Context = tuple[str, str]
+"""Type (Nip, InternalId, NipVatUe, PeppolId) and value."""
+
+
+class LoginFailed(Exception):
+    """The outcome of a login that is found out only after it was accepted."""
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail
+
+
+class Credentials:
+    """Know the credentials of all taxpayers."""
+
+    def __init__(self, taxpayers: Iterable[Taxpayer]) -> None:
+        self._by_context = {(who.context_type, who.context_id): who for who in taxpayers}
+        self._tokens = {
+            token.value: (token, context)
+            for context, who in self._by_context.items()
+            for token in who.tokens
+        }
+
+    def find_token(self, value: str, context: Context) -> KsefToken:
+        """Find a KSeF token that works in a context. Raises LoginFailed."""
+        if value not in self._tokens:
+            raise LoginFailed(450, "Nieprawidłowy token")
+        token, own_context = self._tokens[value]
+        if context != own_context:
+            kind, value = context
+            raise LoginFailed(450, f"Token nie może być użyty w kontekście {kind}: {value}")
+        if token.state == "Revoked":
+            raise LoginFailed(450, "Token unieważniony")
+        if token.state != "Active":
+            raise LoginFailed(450, "Token nieaktywny")
+        return token
+
+    def permissions_of(self, nip: str | None, context: Context) -> tuple[str, ...]:
+        """Return what the holder of a certificate may do. Raises LoginFailed when nothing."""
+        taxpayer = self._by_context.get(context)
+        if taxpayer and nip == taxpayer.context_id:
+            return OWNER_PERMISSIONS
+        if taxpayer and nip == taxpayer.writer_nip:
+            return ("InvoiceWrite",)
+        raise LoginFailed(415, "Brak przypisanych uprawnień")

@@ -1,0 +1,149 @@
+"""Routes that list sessions and show one.
+
+Source: GET /sessions, GET /sessions/{referenceNumber}
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from werkzeug.wrappers import Response
+
+from ksef_emulator.api import parameters
+from ksef_emulator.api.answers import json_answer
+from ksef_emulator.api.calls import SESSION_RIGHTS, Call, Route
+from ksef_emulator.api.downloads import Links
+from ksef_emulator.api.jwt import ACCESS
+from ksef_emulator.api.lookup import Lookup, visible_creator
+from ksef_emulator.api.paging import Pages
+from ksef_emulator.clock import iso_seconds, to_ticks
+from ksef_emulator.world.invoices import Row
+from ksef_emulator.world.receipts import Receipts
+from ksef_emulator.world.sessions import LONGEST_LIFE, Session
+
+LIST_RIGHTS = ("InvoiceWrite", "Introspection", "EnforcementOperations")
+
+Bounds = tuple[int | None, int | None]
+"""The first and the last moment in ticks; None is open."""
+
+
+@dataclass(frozen=True)
+class SessionFilter:
+    """The filters of GET /sessions."""
+
+    session_type: str
+    reference_number: str | None
+    statuses: frozenset[str]
+    created: Bounds
+    closed: Bounds
+    modified: Bounds
+    inclusive: bool
+    creator_nip: str | None
+
+    def matches(self, session: Session, at: int) -> bool:
+        draft = session.draft
+        return (
+            draft.session_type == self.session_type
+            and self.reference_number in (None, draft.reference_number)
+            and self.creator_nip in (None, draft.creator_nip)
+            and self._within(self.created, draft.created)
+            and (self.closed == (None, None) or self._within(self.closed, session.closed_at(at)))
+            and (
+                self.modified == (None, None) or self._within(self.modified, session.updated_at(at))
+            )
+            and common_status(draft.code_at(at)) in self.statuses
+        )
+
+    def earliest_creation(self) -> int | None:
+        """Return a moment before which no session can match."""
+        changed = [
+            low - LONGEST_LIFE for low in (self.closed[0], self.modified[0]) if low is not None
+        ]
+        return max((low for low in (self.created[0], *changed) if low is not None), default=None)
+
+    def _within(self, bounds: Bounds, moment: int | None) -> bool:
+        low, high = bounds
+        if moment is None:
+            return False
+        if not self.inclusive and moment in (low, high):
+            return False
+        return (low is None or low <= moment) and (high is None or moment <= high)
+
+
+def common_status(code: int) -> str:
+    """Name a status code as the filter of GET /sessions does."""
+    if code in (100, 150, 170):
+        return "InProgress"
+    return {200: "Succeeded", 440: "Cancelled"}.get(code, "Failed")
+
+
+@dataclass(frozen=True)
+class SessionRoutes:
+    """Tell of sessions; with `inclusive_bounds` date filters include their ends."""
+
+    lookup: Lookup
+    receipts: Receipts
+    links: Links
+    pages: Pages
+    inclusive_bounds: bool
+
+    def routes(self) -> tuple[Route, ...]:
+        path = "/v2/sessions/<reference>"
+        return (
+            Route("GET", "/v2/sessions", self.list, "sessionList", ACCESS, permissions=LIST_RIGHTS),
+            Route("GET", path, self.show, "sessionMisc", ACCESS, permissions=SESSION_RIGHTS),
+        )
+
+    def list(self, call: Call) -> Response:
+        """Answer GET /sessions."""
+        wanted = self._filter(call)
+        now = to_ticks(call.at)
+        latest = now if wanted.created[1] is None else min(now, wanted.created[1])
+        candidates = self.lookup.submissions.created_between(
+            call.context_id, wanted.earliest_creation(), latest
+        )
+        found = [session for session in candidates if wanted.matches(session, now)]
+        return self.pages.answer(call, "sessions", found, lambda session: session.row(now))
+
+    def show(self, call: Call, reference: str) -> Response:
+        """Answer GET /sessions/{referenceNumber}; counters that are zero are left out."""
+        session = self.lookup.session(call, reference)
+        now = to_ticks(call.at)
+        row = session.row(now)
+        counters = {
+            "invoiceCount": row.pop("totalInvoiceCount"),
+            "successfulInvoiceCount": row.pop("successfulInvoiceCount"),
+            "failedInvoiceCount": row.pop("failedInvoiceCount"),
+        }
+        del row["referenceNumber"]
+        pages = self.receipts.page_references(session, now)
+        if pages:
+            row["upo"] = {"pages": [self._upo_page(call, session, page) for page in pages]}
+        return json_answer({**row, **{name: count for name, count in counters.items() if count}})
+
+    def _upo_page(self, call: Call, session: Session, upo_reference: str) -> Row:
+        folder = f"{session.draft.reference_number.lower()}/session-upo"
+        url, until = self.links.of_upo(call, f"{folder}/upo_{upo_reference}.xml")
+        return {
+            "referenceNumber": upo_reference,
+            "downloadUrl": url,
+            "downloadUrlExpirationDate": iso_seconds(to_ticks(until)),
+        }
+
+    def _filter(self, call: Call) -> SessionFilter:
+        query = call.request.args
+
+        def bounds(name: str) -> Bounds:
+            return parameters.moment(query, f"{name}From"), parameters.moment(query, f"{name}To")
+
+        reference = query.get("referenceNumber")
+        return SessionFilter(
+            session_type=parameters.session_type(query),
+            reference_number=None if reference is None else parameters.reference(reference),
+            statuses=parameters.statuses(query),
+            created=bounds("dateCreated"),
+            closed=bounds("dateClosed"),
+            modified=bounds("dateModified"),
+            inclusive=self.inclusive_bounds,
+            creator_nip=visible_creator(call),
+        )

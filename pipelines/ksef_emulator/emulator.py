@@ -1,0 +1,237 @@
+"""The emulator as a WSGI application: the path every request takes to its route.
+
+Who is calling, does the rate limit allow it, may the caller do it, is the request well formed:
+asked in this order, each before the route itself answers.
+"""
+
+from __future__ import annotations
+
+import threading
+import unicodedata
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from werkzeug.exceptions import HTTPException
+from werkzeug.http import http_date
+from werkzeug.routing import Map, Rule
+from werkzeug.wrappers import Request, Response
+
+from ksef_emulator.api.answers import error_answer
+from ksef_emulator.api.auth import AuthRoutes
+from ksef_emulator.api.calls import UNLIMITED, Call, Route
+from ksef_emulator.api.control import ControlRoutes
+from ksef_emulator.api.credentials import Credentials
+from ksef_emulator.api.downloads import STORAGE, DownloadRoutes, Links
+from ksef_emulator.api.errors import ApiError, Forbidden, Unauthorized
+from ksef_emulator.api.exports.processing import Exports
+from ksef_emulator.api.exports.routes import ExportRoutes
+from ksef_emulator.api.exports.settings import ExportSettings
+from ksef_emulator.api.invoices import InvoiceRoutes
+from ksef_emulator.api.jwt import Claims, Signer
+from ksef_emulator.api.keys import PublicKeys
+from ksef_emulator.api.limits import LimitRoutes, Limits, Values
+from ksef_emulator.api.lookup import Lookup
+from ksef_emulator.api.operations import Operations
+from ksef_emulator.api.paging import Pages
+from ksef_emulator.api.receipts import ReceiptRoutes
+from ksef_emulator.api.sessions import SessionRoutes
+from ksef_emulator.clock import Clock
+from ksef_emulator.faults import Fault, Schedule, apply
+from ksef_emulator.world.certificates import CertificateFiles, write_certificate_files
+from ksef_emulator.world.receipts import Receipts
+from ksef_emulator.world.world import World
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+@dataclass(frozen=True)
+class Quirks:
+    """What KSeF does not promise; tests may choose.
+
+    `pending_polls` counts the status polls that find a login pending, `short_pages` allows
+    short and empty pages before the last one, `inclusive_bounds` tells whether date filters
+    include their ends. A page of a session's UPO holds `upo_page_size` documents and exists from
+    `upo_delay_s` after the session has its last status. `storage_refuses_tokens` lets a storage
+    link fail when it is asked with an Authorization header.
+    """
+
+    pending_polls: int = 1
+    short_pages: bool = True
+    inclusive_bounds: bool = True
+    upo_page_size: int = 10_000
+    upo_delay_s: float = 0.0
+    storage_refuses_tokens: bool = True
+
+
+class Served(NamedTuple):
+    """A request the emulator has answered; status 0 is a dropped connection."""
+
+    method: str
+    path: str
+    query: str
+    route: str
+    group: str
+    status: int
+    context_id: str
+    at: datetime
+    headers: dict[str, str]
+    body: bytes
+
+
+class Emulator:
+    """Answer KSeF's API from a world and a clock; call it as a WSGI application.
+
+    `exports` says how exports behave; they are remembered by the emulator, not by the world.
+    `requests` remembers the last 100,000 requests. Threads may call it, and wait for each other.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        clock: Clock,
+        limits: Literal["production", "off"] | Mapping[str, Values] = "production",
+        *,
+        faults: Iterable[Fault] = (),
+        quirks: Quirks = Quirks(),
+        exports: ExportSettings | None = None,
+    ) -> None:
+        self.world = world
+        self.clock = clock
+        self.requests: deque[Served] = deque(maxlen=100_000)
+        self.limits = Limits(limits)
+        self._keys = PublicKeys(world.since)
+        self._operations = Operations(world.seed)
+        self._signer = Signer(world.seed)
+        self._faults = Schedule(faults)
+        self._lock = threading.Lock()
+        routes = self._routes(quirks, exports or ExportSettings())
+        self._map = Map([Rule(r.path, endpoint=r, methods=[r.method]) for r in routes])
+
+    def _routes(self, quirks: Quirks, settings: ExportSettings) -> list[Route]:
+        """Give each group of routes the parts of the emulator that it needs."""
+        world, keys = self.world, self._keys
+        lookup, links = Lookup(world.submissions), Links(world.seed)
+        pages = Pages(world.seed, quirks.short_pages)
+        receipts = Receipts(world.submissions, quirks.upo_page_size, quirks.upo_delay_s)
+        upo = ReceiptRoutes(lookup, receipts)
+        exports = ExportRoutes(Exports(world.repository, settings, world.seed), keys, links)
+        folders = {
+            "invoice-part": (exports.read_part, "application/octet-stream"),
+            "session-upo": (upo.read_session_page, "application/xml"),
+            "invoice-upo": (upo.read_invoice, "application/xml"),
+        }
+        credentials = Credentials(world.taxpayers)
+        groups = (
+            AuthRoutes(self._operations, credentials, keys, self._signer, quirks.pending_polls),
+            keys,
+            LimitRoutes(self.limits),
+            SessionRoutes(lookup, receipts, links, pages, quirks.inclusive_bounds),
+            InvoiceRoutes(lookup, links, pages),
+            upo,
+            exports,
+            DownloadRoutes(links, folders, quirks.storage_refuses_tokens),
+            ControlRoutes(world.taxpayers, self.clock),
+        )
+        return [route for group in groups for route in group.routes()]
+
+    def rotate_keys(self) -> None:
+        """Withdraw all public keys and publish new ones: old ids give 21470."""
+        with self._lock:
+            self._keys.rotate()
+
+    def revoke_logins(self) -> None:
+        """Revoke every login so far, as the user can at KSeF (status 425)."""
+        with self._lock:
+            self._operations.revoke_all()
+
+    def certificate_files(self, folder: Path) -> dict[str, list[CertificateFiles]]:
+        """Write files that each taxpayer can log in with; the result is by NIP."""
+        return write_certificate_files(folder, self.world.taxpayers, self.world.since)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return self._answer(Request(environ))(environ, start_response)
+
+    def _answer(self, request: Request) -> Response:
+        at = self.clock.now()
+        try:
+            route, arguments = self._map.bind_to_environ(request.environ).match()
+        except HTTPException as error:
+            # KSeF sends no body where no route is.
+            response = Response(status=error.code, headers=_allowed(error))
+        else:
+            call = Call(request, at, self._claims(request, at))
+            response = self._served(call, route, arguments)
+        response.headers["Date"] = http_date(self.clock.now())
+        warning = request.headers.get("X-Test-System-Warning")
+        if warning:
+            response.headers["X-System-Warning"] = _folded(warning)
+        return response
+
+    def _served(self, call: Call, route: Route, arguments: Mapping[str, str]) -> Response:
+        path = call.request.path
+        status = 0
+        try:
+            faults = self._faults.due(path)
+            answer = partial(self._admitted, call, route, arguments)
+            response = apply(faults, answer, path=path, clock=self.clock)
+            status = response.status_code
+        except ApiError as error:
+            as_problem = call.request.headers.get("X-Error-Format") == "problem-details"
+            response = error_answer(error, path=path, at=call.at, as_problem=as_problem)
+            status = response.status_code
+        finally:
+            self._remember(call, route, status)
+        return response
+
+    def _admitted(self, call: Call, route: Route, arguments: Mapping[str, str]) -> Response:
+        with self._lock:
+            self._admit(call, route)
+            return route.answer(call, **arguments)
+
+    def _admit(self, call: Call, route: Route) -> None:
+        """Raise Unauthorized, TooManyRequests or Forbidden where the call may not go on."""
+        if route.token and call.claims.get("typ") != route.token:
+            raise Unauthorized
+        if route.group not in (UNLIMITED, STORAGE):
+            context_id = "" if route.group == "anonymous" else call.context_id
+            self.limits.count(context_id, call.address, route.group, at=call.at)
+        if route.permissions and not set(route.permissions).intersection(call.permissions):
+            raise Forbidden(route.permissions, call.permissions)
+
+    def _claims(self, request: Request, at: datetime) -> Claims:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        return self._signer.read(token, at=at) if scheme == "Bearer" else {}
+
+    def _remember(self, call: Call, route: Route, status: int) -> None:
+        request = call.request
+        self.requests.append(
+            Served(
+                method=request.method,
+                path=request.path,
+                query=request.query_string.decode(),
+                route=route.path,
+                group=route.group.partition(":")[0],
+                status=status,
+                context_id=call.context_id,
+                at=call.at,
+                headers=dict(request.headers),
+                body=request.get_data(),
+            )
+        )
+
+
+def _allowed(error: HTTPException) -> list[tuple[str, Any]]:
+    methods = getattr(error, "valid_methods", None)
+    return [("Allow", ", ".join(methods))] if methods else []
+
+
+def _folded(warning: str) -> str:
+    """Fold a header to ASCII; WSGI hands UTF-8 over as Latin-1."""
+    text = warning.encode("latin-1").decode("utf-8", "replace").replace("ł", "l").replace("Ł", "L")
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()

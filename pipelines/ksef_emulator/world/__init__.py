@@ -1,0 +1,1 @@
+"""What happened: taxpayers, their sessions and invoices, drawn from a seed. Knows no HTTP."""
