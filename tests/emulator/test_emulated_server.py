@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 from time import monotonic
 
@@ -34,6 +35,55 @@ def test_many_requests_at_once_are_all_answered(app: Emulator) -> None:
         answers = list(pool.map(lambda _: httpx.post(url).json()["challenge"], range(40)))
     assert len(set(answers)) == 40
     assert len(app.requests) == 40
+
+
+def connection_to(base_url: str) -> HTTPConnection:
+    return HTTPConnection(base_url.removeprefix("http://").removesuffix("/v2"), timeout=30)
+
+
+def ask(connection: HTTPConnection, path: str = "/v2/auth/challenge", body: str = "{}") -> int:
+    connection.request("POST", path, body)
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
+
+
+def test_a_connection_is_kept_for_the_next_request_even_after_a_body_nobody_read(
+    app: Emulator,
+) -> None:
+    with serve(app) as base_url:
+        connection = connection_to(base_url)
+        connection.connect()
+        first = connection.sock
+        statuses = [ask(connection, path) for path in ("/v2/auth/challenge", "/v2/nowhere") * 2]
+        assert statuses == [200, 404, 200, 404]
+        assert connection.sock is first
+    # The end of the server is the end of its connections, so no thread waits for more.
+    assert first.recv(1) == b""
+    connection.close()
+
+
+def test_late_answers_are_late_together_not_one_after_the_other(app: Emulator) -> None:
+    with serve(app, latency_s=0.2) as base_url, ThreadPoolExecutor(100) as pool:
+        connections = [connection_to(base_url) for _ in range(100)]
+        for _ in range(2):  # on new connections, on kept ones
+            began = monotonic()
+            assert set(pool.map(ask, connections)) == {200}
+            # One after the other they would take 20 s; an idle machine needs 0.25 s.
+            assert 0.2 <= monotonic() - began < 5
+        for connection in connections:
+            connection.close()
+    assert len(app.requests) == 200
+
+
+def test_a_slow_answer_holds_up_nobody_else(world: World) -> None:
+    faults = [Fault("slow", path="/v2/rate-limits", delay_s=3600)]
+    app = Emulator(world, RunningClock(NOW, speed=1200), faults=faults)
+    with serve(app) as base_url, ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(httpx.get, f"{base_url}/rate-limits", timeout=60)
+        assert httpx.post(f"{base_url}/auth/challenge").status_code == 200
+        assert not slow.done()
+        assert slow.result().status_code == 401
 
 
 @pytest.mark.parametrize("kind", ["dropped", "truncated"])
@@ -74,6 +124,7 @@ def test_a_running_clock_goes_at_its_speed_from_its_start() -> None:
 def process() -> Iterator[subprocess.Popen[str]]:
     """The emulator as its own process, standing still at NOW."""
     arguments = ["--speed", "0", "--at", NOW.isoformat(), "--taxpayers", "1", "--seed", "9"]
+    arguments += ["--latency-ms", "50"]
     started = subprocess.Popen(
         [sys.executable, "-m", "ksef_emulator", *arguments],
         stdout=subprocess.PIPE,
@@ -101,7 +152,9 @@ def test_the_process_introduces_itself_in_one_line_and_ends_cleanly(
     certificates = said["taxpayers"][0]["certificates"]
     assert {files["kind"] for files in certificates} == {"rsa", "ec", "pkcs12"}
     assert all(Path(files["key"]).exists() and files["password"] for files in certificates)
+    began = monotonic()
     assert httpx.post(f"{said['base_url']}/auth/challenge").status_code == 200
+    assert monotonic() - began >= 0.05
     process.send_signal(number)
     assert process.wait(timeout=10) == 0
     assert process.stdout.read() == ""

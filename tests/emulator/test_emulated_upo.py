@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -232,15 +232,13 @@ def test_ten_thousand_documents_are_written_in_a_moment_and_kept() -> None:
     nip = world.taxpayers[0].context_id
     now = to_ticks(SINCE + timedelta(days=4))
     reference = world.sessions(nip, SINCE + timedelta(days=4))[0]["referenceNumber"]
-    session, receipts = (
-        world.submissions.find(nip, reference, now),
-        Receipts(world.submissions, 10_000, 0),
-    )
+    session = world.submissions.find(nip, reference, now)
+    receipts = Receipts(world.submissions, 10_000, 0)
     page = receipts.page_references(session, now)[0]
-    began = perf_counter()
+    began = process_time()
     written = receipts.session_page(session, page, now)
     # 0.2 s on an idle machine.
-    assert perf_counter() - began < 2
+    assert process_time() - began < 2
     assert written is not None
     assert written.count(b"<Dokument>") > 9_500
     assert receipts.session_page(session, page, now) is written
