@@ -228,7 +228,7 @@ class Emulator:
 
 def _allowed(error: HTTPException) -> list[tuple[str, Any]]:
     methods = getattr(error, "valid_methods", None)
-    return [("Allow", ", ".join(methods))] if methods else []
+    return [("Allow", ", ".join(sorted(methods)))] if methods else []
 
 
 def _folded(warning: str) -> str:

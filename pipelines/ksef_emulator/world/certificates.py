@@ -24,6 +24,9 @@ from cryptography.hazmat.primitives.serialization import (
 from ksef_emulator.identifiers import digest
 from ksef_emulator.world.taxpayers import Taxpayer
 
+KDF_ROUNDS = 1000
+"""Of passwords printed beside the file; more would cost 20 ms for each taxpayer."""
+
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
@@ -102,7 +105,13 @@ def _write_pkcs12(folder: Path, taxpayer: Taxpayer, since: datetime) -> Certific
     key = _private_key("rsa")
     certificate = self_signed(key, nip, taxpayer.name, since)
     path = folder / f"{nip}.p12"
-    encryption = BestAvailableEncryption(password.encode())
+    encryption = (
+        PrivateFormat.PKCS12.encryption_builder()
+        .kdf_rounds(KDF_ROUNDS)
+        .key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC)
+        .hmac_hash(hashes.SHA256())
+        .build(password.encode())
+    )
     path.write_bytes(
         pkcs12.serialize_key_and_certificates(nip.encode(), key, certificate, None, encryption)
     )

@@ -8,6 +8,7 @@ Source: POST /invoices/exports (subjectType, dateRange)
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -26,6 +27,7 @@ from ksef_emulator.world.sessions import LONGEST_LIFE, Session
 from ksef_emulator.world.taxpayers import Party, SubjectType, Taxpayer
 
 SUBJECTS: dict[SubjectType, Callable[[Taxpayer, bytes], Party | None]] = {
+    "Subject1": lambda seller, _: Party("Nip", seller.context_id, seller.name),
     "Subject2": documents.buyer,
     "Subject3": documents.third_subject,
     "SubjectAuthorized": documents.authorized_subject,
@@ -52,6 +54,10 @@ class Place(NamedTuple):
 
     def invoice(self) -> Invoice:
         return self.session.invoice(self.ordinal_number)
+
+
+Named = Mapping[tuple[SubjectType, str], list[Place]]
+"""Places of the invoices that name somebody in a role, by role and number."""
 
 
 def issue_key(day: date) -> int:
@@ -82,6 +88,10 @@ class Repository:
         self._day: Callable[[str, SubjectType, DateType, date], list[Place]] = lru_cache(32)(
             self._places_of_day
         )
+        # Many buyers ask for the same sellers' days.
+        self._named: Callable[[Taxpayer, DateType, date], Named] = lru_cache(1024)(
+            self._named_on_day
+        )
 
     def places(
         self,
@@ -110,17 +120,28 @@ class Repository:
     def _places_of_day(
         self, context_id: str, subject_type: SubjectType, date_type: DateType, day: date
     ) -> list[Place]:
-        key = DATES[date_type]
         places = [
-            Place(key(invoice), session, invoice.ordinal_number)
+            place
             for seller in self._sellers
             if _may_name(seller, subject_type, context_id)
-            for session in self._sessions_of(seller.context_id, day).values()
-            for invoice in session.invoices()
-            if invoice.code == 200 and _names(seller, invoice, subject_type, context_id)
+            for place in self._named(seller, date_type, day).get((subject_type, context_id), ())
         ]
         places.sort(key=itemgetter(0))
         return places
+
+    def _named_on_day(self, seller: Taxpayer, date_type: DateType, day: date) -> Named:
+        key = DATES[date_type]
+        named: defaultdict[tuple[SubjectType, str], list[Place]] = defaultdict(list)
+        for session in self._sessions_of(seller.context_id, day).values():
+            for invoice in session.invoices():
+                if invoice.code != 200:
+                    continue
+                place = Place(key(invoice), session, invoice.ordinal_number)
+                for subject_type, find in SUBJECTS.items():
+                    party = find(seller, invoice.content)
+                    if party and party.value:
+                        named[subject_type, party.value].append(place)
+        return named
 
 
 def _between(places: Sequence[Place], low: int, high: int) -> Sequence[Place]:
@@ -133,10 +154,3 @@ def _may_name(seller: Taxpayer, subject_type: SubjectType, context_id: str) -> b
     if subject_type == "Subject1":
         return seller.context_id == context_id
     return any(partner.value == context_id for partner in seller.partners)
-
-
-def _names(seller: Taxpayer, invoice: Invoice, subject_type: SubjectType, context_id: str) -> bool:
-    if subject_type == "Subject1":
-        return True
-    party = SUBJECTS[subject_type](seller, invoice.content)
-    return party is not None and party.value == context_id
