@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 SINCE = datetime(2026, 9, 7, tzinfo=UTC)
 NOW = datetime(2026, 9, 22, 10, 30, tzinfo=UTC)
@@ -30,12 +30,14 @@ def start_token_login(
     challenge = client.post("/auth/challenge").json()
     key = key or newest_token_key(client)
     certificate = x509.load_der_x509_certificate(b64decode(key["certificate"]))
+    public_key = certificate.public_key()
+    assert isinstance(public_key, rsa.RSAPublicKey)
     oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
     secret = f"{token}|{challenge['timestampMs']}".encode()
     body = {
         "challenge": challenge["challenge"],
         "contextIdentifier": {"type": "Nip", "value": nip},
-        "encryptedToken": b64encode(certificate.public_key().encrypt(secret, oaep)).decode(),
+        "encryptedToken": b64encode(public_key.encrypt(secret, oaep)).decode(),
         "publicKeyId": key["publicKeyId"],
     }
     return client.post("/auth/ksef-token", json=body)
@@ -50,4 +52,5 @@ def finish_login(client: httpx.Client, started: httpx.Response) -> dict[str, dic
     headers = bearer(started.json()["authenticationToken"]["token"])
     for _ in range(2):
         client.get(f"/auth/{started.json()['referenceNumber']}", headers=headers)
-    return client.post("/auth/token/redeem", headers=headers).json()
+    tokens: dict[str, dict[str, str]] = client.post("/auth/token/redeem", headers=headers).json()
+    return tokens

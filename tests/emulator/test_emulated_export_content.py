@@ -10,6 +10,7 @@ from exporting import Exporter, hash_of, members, metadata, moment_of
 from logging_in import NOW, SINCE, Headers
 
 from ksef_emulator import Emulator, ExportSettings, VirtualClock, World
+from ksef_emulator.world.taxpayers import SubjectType
 
 Login = Callable[[str, str], Headers]
 Make = Callable[..., Exporter]
@@ -33,7 +34,7 @@ def ticks_later(text: str) -> str:
 @pytest.mark.parametrize("compression_type", ["Zip", "TarGz"])
 @pytest.mark.parametrize("subject_type", ["Subject1", "Subject2", "Subject3", "SubjectAuthorized"])
 def test_a_package_decrypted_and_unpacked_by_hand_is_the_world_up_to_the_hwm(
-    exporter: Exporter, world: World, nip: str, subject_type: str, compression_type: Any
+    exporter: Exporter, world: World, nip: str, subject_type: SubjectType, compression_type: str
 ) -> None:
     package = exporter.package(subject_type, compressionType=compression_type)
     archive = exporter.download(package)

@@ -32,7 +32,8 @@ def sent(world: World) -> list[Invoice]:
 
 
 def text(root: Any, path: str) -> str | None:
-    return root.findtext("/".join(f"{NAMESPACE}{name}" for name in path.split("/")))
+    found: str | None = root.findtext("/".join(f"{NAMESPACE}{name}" for name in path.split("/")))
+    return found
 
 
 def test_the_hash_of_an_invoice_is_that_of_its_xml_in_every_listing(

@@ -150,7 +150,12 @@ def test_a_context_may_override_its_limits_and_return_to_the_default(
 
 
 def test_an_incomplete_override_is_refused(client: httpx.Client, headers: Headers) -> None:
-    for body in ({}, {"rateLimits": {}}, {"rateLimits": {**PRODUCTION, "other": {"perHour": "1"}}}):
+    bodies: list[dict[str, object]] = [
+        {},
+        {"rateLimits": {}},
+        {"rateLimits": {**PRODUCTION, "other": {"perHour": "1"}}},
+    ]
+    for body in bodies:
         answer = client.post("/testdata/rate-limits", json=body, headers=headers)
         assert answer.status_code == 400
 

@@ -21,10 +21,10 @@ from logging_in import (
     start_token_login,
 )
 from lxml import etree
-from signxml.xades import XAdESSigner
+from signxml.xades.xades import XAdESSigner
 
 from ksef_emulator import Emulator, VirtualClock, World
-from ksef_emulator.world.certificates import CertificateFiles, self_signed
+from ksef_emulator.world.certificates import CertificateFiles, PrivateKey, self_signed
 
 NAMESPACE = "http://ksef.mf.gov.pl/auth/token/2.1"
 
@@ -233,6 +233,7 @@ def request_to_sign(client: httpx.Client, nip: str, **replacements: str) -> str:
 
 
 def signed(document: str, key: object, certificate: bytes, algorithm: str) -> bytes:
+    assert isinstance(key, PrivateKey)
     signer = XAdESSigner(signature_algorithm=algorithm)
     root = signer.sign(etree.fromstring(document), key=key, cert=certificate.decode())
     signed_document: bytes = etree.tostring(root)
@@ -301,6 +302,7 @@ def test_an_expired_certificate_is_21115(
 ) -> None:
     taxpayer = world.taxpayers[0]
     key = load_pem_private_key(files["ec"].key.read_bytes(), files["ec"].password.encode())
+    assert isinstance(key, PrivateKey)
     old = self_signed(key, taxpayer.context_id, "Old", NOW - timedelta(days=800))
     document = request_to_sign(client, taxpayer.context_id)
     answer = client.post(

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
 from time import monotonic
+from typing import Literal
 
 import httpx
 import pytest
@@ -88,7 +89,7 @@ def test_a_slow_answer_holds_up_nobody_else(world: World) -> None:
 
 @pytest.mark.parametrize("kind", ["dropped", "truncated"])
 def test_broken_connections_break_the_request_on_a_socket(
-    world: World, clock: VirtualClock, kind: str
+    world: World, clock: VirtualClock, kind: Literal["dropped", "truncated"]
 ) -> None:
     app = Emulator(world, clock, faults=[Fault(kind)])
     with serve(app) as base_url:

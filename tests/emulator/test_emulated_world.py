@@ -11,6 +11,7 @@ import pytest
 from ksef_emulator import World
 from ksef_emulator.clock import to_ticks
 from ksef_emulator.identifiers import crc8, nip_check_digit
+from ksef_emulator.world.invoices import Row
 from ksef_emulator.world.sessions import LONGEST_LIFE, LONGEST_STORAGE
 from ksef_emulator.world.texts import INVOICE_DESCRIPTIONS, SESSION_DESCRIPTIONS
 
@@ -57,7 +58,7 @@ def test_sessions_are_listed_newest_first(prompt: World) -> None:
 
 def test_date_updated_never_goes_back_and_a_last_status_stays(prompt: World) -> None:
     nip = prompt.taxpayers[0].context_id
-    before: dict[str, dict[str, object]] = {}
+    before: dict[str, Row] = {}
     for minutes in range(0, 3 * 24 * 60, 17):
         rows = prompt.sessions(nip, SINCE + timedelta(days=8, minutes=minutes))
         for row in rows:
@@ -97,7 +98,8 @@ def test_a_week_of_any_taxpayer_shows_every_last_status_code(seed: int) -> None:
 
 def test_sessions_and_invoices_pass_through_the_pending_codes(prompt: World) -> None:
     nip = prompt.taxpayers[0].context_id
-    sessions, invoices = set(), set()
+    sessions: set[tuple[str, int]] = set()
+    invoices: set[int] = set()
     for row in prompt.sessions(nip, LATER)[:60]:
         settled = datetime.fromisoformat(row["dateUpdated"])
         for seconds in (2, 10, 40):
@@ -171,7 +173,7 @@ def test_a_session_succeeds_with_one_valid_invoice_and_fails_with_none(prompt: W
                 assert row["successfulInvoiceCount"] == 0
 
 
-def all_invoices(world: World) -> list[tuple[str, dict[str, object]]]:
+def all_invoices(world: World) -> list[tuple[str, Row]]:
     return [
         (session["referenceNumber"], invoice)
         for who in world.taxpayers
@@ -240,7 +242,7 @@ def test_a_duplicate_points_to_an_invoice_accepted_before_it(prompt: World) -> N
 
 
 def test_a_rejected_file_comes_back_with_another_hash_and_is_accepted(prompt: World) -> None:
-    files: dict[str, list[dict[str, object]]] = {}
+    files: dict[str, list[Row]] = {}
     for _, invoice in all_invoices(prompt):
         if "invoiceFileName" in invoice and invoice["status"]["code"] != 440:
             files.setdefault(str(invoice["invoiceFileName"]), []).append(invoice)

@@ -12,7 +12,7 @@ import pytest
 import schemathesis
 from exporting import Exporter
 from hypothesis import HealthCheck, settings
-from jsonschema import Draft4Validator
+from jsonschema import Draft4Validator  # type: ignore[import-untyped]
 from logging_in import NOW, SINCE, Headers, bearer, finish_login, start_token_login
 from schemathesis import Case, checks
 from schemathesis.core.failures import Failure
@@ -67,7 +67,7 @@ def headers_for(path: str, tokens: dict[str, str]) -> Headers:
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-def test_every_route_keeps_the_official_contract(case: Case, tokens: dict[str, str]) -> None:
+def test_every_route_keeps_the_official_contract(case: Case[Any], tokens: dict[str, str]) -> None:
     # A generated POST /testdata/rate-limits would throttle all that follows.
     APP.limits.override(TAXPAYER.context_id, None)
     headers = headers_for(case.operation.path, tokens)
