@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,6 +64,21 @@ def test_a_connection_is_kept_for_the_next_request_even_after_a_body_nobody_read
     # The end of the server is the end of its connections, so no thread waits for more.
     assert first.recv(1) == b""
     connection.close()
+
+
+def test_a_client_that_hangs_up_is_no_news(
+    app: Emulator, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with serve(app, latency_s=0.1) as base_url:
+        connection = connection_to(base_url)
+        connection.request("POST", "/v2/auth/challenge")
+        assert connection.sock
+        reset_on_close = struct.pack("ii", 1, 0)
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset_on_close)
+        connection.close()
+        # Asked later, so answered later.
+        assert httpx.post(f"{base_url}/auth/challenge").status_code == 200
+    assert capfd.readouterr().err == ""
 
 
 def test_late_answers_are_late_together_not_one_after_the_other(app: Emulator) -> None:
