@@ -5,7 +5,7 @@ One taxpayer stands directly in `[sources.ksef]`; several are named in `taxpayer
 """
 
 from collections.abc import Collection
-from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,10 +17,10 @@ from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import TSecretStrValue
 
 from kseflow.api.credentials import CertificateCredentials, Credentials, TokenCredentials
-from kseflow.constants import EXPORTS_PER_HOUR, WARSAW
 from kseflow.context import Context
 from kseflow.errors import ConfigurationError
-from kseflow.options import SUBJECT_TYPES, Options
+from kseflow.options import OPTIONS, Options
+from kseflow.settings import section
 
 Spec = TypeVar("Spec", bound=BaseConfiguration)
 
@@ -52,37 +52,39 @@ class EnvironmentConfiguration(BaseConfiguration):
     taxpayers: list[Any] | None = None
 
 
-@configspec
-class OptionsConfiguration(BaseConfiguration):
-    """How to load; see `Options`."""
+def configured_options(**given: Any) -> Options:
+    """Return the options of `[sources.ksef]`; those of `given` that are not None go first.
 
-    in_progress: str = "failed"
-    detail: str = "auto"
-    exports_per_hour: int = EXPORTS_PER_HOUR
-    exports_from: datetime | None = None
-    subject_types: list[Any] | None = None
-    xml_folder: str | None = None
-    compression: str = "Zip"
-
-
-def configured_options(**overrides: Any) -> Options:
-    """Return the options of `[sources.ksef]`; those of `overrides` that are not None go first.
-
-    Raises `ConfigurationError` for values that are none.
+    Raises `ConfigurationError` for values that are none, and for keys that mean nothing.
     """
-    spec = _resolved(OptionsConfiguration(), "sources.ksef")
-    begins = spec.exports_from
-    configured: dict[str, Any] = {
-        "in_progress": spec.in_progress,
-        "detail": spec.detail,
-        "exports_per_hour": spec.exports_per_hour,
-        "exports_from": begins and (begins if begins.tzinfo else begins.replace(tzinfo=WARSAW)),
-        "subject_types": tuple(spec.subject_types or SUBJECT_TYPES),
-        "xml_folder": spec.xml_folder and Path(spec.xml_folder),
-        "compression": spec.compression,
-    }
-    given = {name: value for name, value in overrides.items() if value is not None}
-    return Options(**configured | given)
+    _refuse_unknown("sources.ksef", {*_IN_FILES, *_fields(EnvironmentConfiguration), "max_time_s"})
+    spec = _resolved(_options_configuration()(), "sources.ksef")
+    values = {name: getattr(spec, name) for name in _IN_FILES}
+    return Options(**values | {name: value for name, value in given.items() if value is not None})
+
+
+_IN_FILES = tuple(option.name for option in OPTIONS if option.is_in_files)
+
+
+@cache
+def _options_configuration() -> type[BaseConfiguration]:
+    """Declare the options to dlt, all as texts: `Options` reads them, and names what is wrong."""
+    kinds = {o.name: (list[Any] if o.is_many else str) | None for o in OPTIONS if o.is_in_files}
+    members = {"__annotations__": kinds, "__module__": __name__, **dict.fromkeys(kinds)}
+    return configspec(type("OptionsConfiguration", (BaseConfiguration,), members))
+
+
+def _fields(spec: type[BaseConfiguration]) -> set[str]:
+    return set(spec.get_resolvable_fields())
+
+
+def _refuse_unknown(where: str, known: Collection[str]) -> None:
+    """Raise `ConfigurationError` for a key that nothing reads: it may be a misspelt one."""
+    allowed = {*known, *_fields(TaxpayerConfiguration), "name"}
+    if unknown := sorted(set(section(where)) - allowed):
+        raise ConfigurationError(
+            f"{where}.{unknown[0]}: there is no such option; there are {', '.join(sorted(allowed))}"
+        )
 
 
 def configured_environment() -> str:
@@ -121,6 +123,8 @@ def taxpayer_names() -> list[str]:
 def credentials_of(name: str | None) -> Credentials:
     """Return the login in the section of that name. Raises `ConfigurationError`."""
     where = f"sources.ksef.{name}" if name else "sources.ksef"
+    if name:
+        _refuse_unknown(where, ())
     spec = _resolved(TaxpayerConfiguration(), where)
     identifiers = {"Nip": spec.nip, "InternalId": spec.internal_id, "NipVatUe": spec.nip_vat_ue}
     given = {kind: str(value).strip() for kind, value in identifiers.items() if value}

@@ -1,9 +1,9 @@
 """kseflow emulate"""
 
 import json
-from enum import StrEnum
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -11,22 +11,20 @@ from kseflow.commands.shared import moment, told_in_plain_english
 from kseflow.errors import ConfigurationError
 
 
-class Limits(StrEnum):
-    PRODUCTION = "production"
-    OFF = "off"
-
-
 def emulate(
     port: Annotated[int, typer.Option(help="Loopback port; 0 takes a free one.")] = 0,
     seed: Annotated[int, typer.Option(help="Another seed is another world.")] = 7,
     taxpayers: Annotated[int, typer.Option(help="How many taxpayers.", min=1)] = 2,
     at: Annotated[
-        str | None, typer.Option(metavar="TIME", help="The emulator's time at the start; now.")
+        datetime | None,
+        typer.Option(metavar="TIME", parser=moment, help="The emulator's time at the start; now."),
     ] = None,
     speed: Annotated[
         float, typer.Option(help="Emulated seconds a second; 0 freezes the clock.", min=0)
     ] = 1.0,
-    limits: Annotated[Limits, typer.Option(help="Rate limits to enforce.")] = Limits.PRODUCTION,
+    limits: Annotated[
+        Literal["production", "off"], typer.Option(help="Rate limits to enforce.")
+    ] = "production",
     configure: Annotated[
         bool,
         typer.Option(help="Write .dlt/config.toml and secrets.toml here, to load from it."),
@@ -46,9 +44,9 @@ def emulate(
             port=port,
             seed=seed,
             taxpayers=taxpayers,
-            at=moment(at),
+            at=at,
             speed=speed,
-            limits=limits.value,
+            limits=limits,
             before=_write_configuration if configure else None,
         )
 

@@ -4,7 +4,6 @@ import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,33 +16,17 @@ from kseflow.commands.shared import (
     Database,
     Environment,
     Exit,
-    InProgress,
     Json,
     LogJson,
     Quiet,
     Verbose,
     Wait,
-    moment,
     told_in_plain_english,
+    with_options,
 )
 
 
-class Detail(StrEnum):
-    """How accepted invoices are learnt of."""
-
-    AUTO = "auto"
-    INVOICES = "invoices"
-
-
-class SubjectType(StrEnum):
-    """The taxpayer's part in exported invoices."""
-
-    SELLER = "Subject1"
-    BUYER = "Subject2"
-    THIRD = "Subject3"
-    AUTHORIZED = "SubjectAuthorized"
-
-
+@with_options
 def load(
     database: Database = Path("ksef.duckdb"),
     environment: Environment = None,
@@ -57,46 +40,9 @@ def load(
             "export_packages or invoice_metadata; may be repeated."
         ),
     ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATE",
-            help="List sessions changed since this day or moment (Warsaw time unless it has a "
-            "zone), instead of since the last load.",
-        ),
-    ] = None,
     max_time: Annotated[
         int, typer.Option(metavar="MINUTES", help="Stop in good time before the next load.")
     ] = 50,
-    in_progress: Annotated[
-        InProgress | None,
-        typer.Option(help="What to read of sessions that are still open; failed."),
-    ] = None,
-    detail: Annotated[
-        Detail | None,
-        typer.Option(
-            help="auto: when there is more to read than the hour's /invoices allow, learn which "
-            "invoices were accepted from the sessions' receipts (UPO). invoices: never; auto."
-        ),
-    ] = None,
-    exports_per_hour: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=20, help="Export packages an hour for each subject type; 0 for none; 4."
-        ),
-    ] = None,
-    exports_from: Annotated[
-        str | None,
-        typer.Option(metavar="DATE", help="Export nothing stored before this day or moment."),
-    ] = None,
-    subject_type: Annotated[
-        list[SubjectType] | None,
-        typer.Option(help="Export only as this subject type; may be repeated."),
-    ] = None,
-    with_xml: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Export the invoices' XML as well, into this folder."),
-    ] = None,
     build: Annotated[
         bool, typer.Option("--build", help="Build the marts afterwards, and publish them.")
     ] = False,
@@ -105,6 +51,7 @@ def load(
     quiet: Quiet = False,
     log_json: LogJson = False,
     verbose: Verbose = False,
+    **options: Any,
 ) -> None:
     """Load what changed since the last load, and what the database still lacks.
 
@@ -122,18 +69,9 @@ def load(
     from kseflow.progress import narrated
     from kseflow.terminal import print_load
 
-    listed_since, exported_from = moment(since), moment(exports_from)
     with told_in_plain_english(verbose) as console:
         box = TimeBox(SystemClock(), max_time * 60)
-        options = configured_options(
-            since=listed_since,
-            in_progress=in_progress,
-            detail=detail,
-            exports_per_hour=exports_per_hour,
-            exports_from=exported_from,
-            subject_types=subject_type and tuple(subject_type),
-            xml_folder=with_xml,
-        )
+        asked = configured_options(**options)
         credentials = configured_credentials(nip or ())
         clients = make_clients(environment or configured_environment(), credentials, box)
         level = logging.DEBUG if verbose else logging.INFO
@@ -143,7 +81,7 @@ def load(
                 clients,
                 load_file(database),
                 box,
-                options,
+                asked,
                 only=only or (),
                 lock_wait_s=wait,
                 watch=narrator.watch,
@@ -154,7 +92,7 @@ def load(
                 with voice(what="building the marts"):
                     built = run_build(summary.database, database, lock_wait_s=wait)
         finally:
-            print_load(summary, built, as_json=as_json, in_progress=options.in_progress)
+            print_load(summary, built, as_json=as_json, in_progress=asked.in_progress)
         if summary.is_stopped:
             raise typer.Exit(Exit.STOPPED)
         if summary.failed_taxpayers or (built and built.left_out):

@@ -1,19 +1,21 @@
 """What commands have in common: options, exit codes, and how errors are told."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import IntEnum, StrEnum
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from kseflow.constants import WARSAW
-from kseflow.errors import KsefError
+from kseflow.errors import ConfigurationError, KsefError
+from kseflow.options import OPTIONS, Called, Option
+from kseflow.options import moment as read_moment
 
 
 class Exit(IntEnum):
@@ -24,13 +26,6 @@ class Exit(IntEnum):
     USAGE = 2  # wrong options
     PARTIAL = 3  # some taxpayers or sessions failed, the rest is loaded
     STOPPED = 130  # Ctrl-C; what was committed stays
-
-
-class InProgress(StrEnum):
-    """What is read of sessions that are still open."""
-
-    FAILED = "failed"
-    ALL = "all"
 
 
 Database = Annotated[
@@ -65,14 +60,63 @@ def told_in_plain_english(verbose: bool) -> Iterator[Console]:
         raise typer.Exit(Exit.ERROR) from None
 
 
-def moment(text: str | None) -> datetime | None:
+def moment(text: str) -> datetime:
     """Read a day or moment; without a zone it is Warsaw's."""
-    if text is None:
-        return None
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is no date; write 2026-11-20 or 2026-11-20T08:00"
-        ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=WARSAW)).astimezone(UTC)
+        return read_moment("it", text)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def with_options(command: Called) -> Called:
+    """Give a command that takes `**options` a flag for each, which is None when it is left out."""
+    own = signature(command)
+    named = [p for p in own.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+    flags = [
+        Parameter(
+            option.name,
+            Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[_kind(option), _flag(option)],
+        )
+        for option in OPTIONS
+    ]
+    command.__signature__ = own.replace(parameters=[*named, *flags])  # type: ignore[attr-defined]
+    return command
+
+
+def _kind(option: Option) -> Any:
+    if not option.is_many:
+        return option.annotation
+    choices: Any = {choice: choice for choice in option.choices}
+    one: Any = StrEnum(option.name, choices)  # type: ignore[misc]  # typer takes no list of Literal
+    return list[one] | None
+
+
+def flag_rows(command: Callable[..., Any]) -> list[tuple[str, str, str]]:
+    """Return a command's flags for the README: the flag, what it does, its name in files."""
+    in_files = {option.name for option in OPTIONS if option.is_in_files}
+    rows = []
+    for name, parameter in signature(command).parameters.items():
+        (info,) = parameter.annotation.__metadata__
+        flags = info.param_decls or (f"--{name.replace('_', '-')}",)
+        given = f" {info.metavar}" if info.metavar else ""
+        told = (info.help or "").removesuffix(".")
+        if parameter.default not in (None, True, False):
+            told += f"; {parameter.default}"
+        rows.append((f"`{', '.join(flags)}{given}`", told, f"`{name}`" if name in in_files else ""))
+    return rows
+
+
+def _flag(option: Option) -> Any:
+    told = option.help[0].upper() + option.help[1:]
+    default = f" Else {option.default_text}." if option.default_text else ""
+    return typer.Option(
+        option.flag or f"--{option.name.replace('_', '-')}",
+        help=f"{told}.{default}",
+        metavar=option.metavar,
+        min=option.least,
+        max=option.most,
+        parser=moment if option.kind is datetime else None,
+        rich_help_panel="What is loaded and how; all but --since may stand in config.toml",
+    )

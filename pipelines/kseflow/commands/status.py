@@ -1,14 +1,13 @@
 """kseflow status"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from kseflow.clock import SystemClock
 from kseflow.commands.shared import (
     Database,
-    InProgress,
     Json,
     Verbose,
     told_in_plain_english,
@@ -18,8 +17,9 @@ from kseflow.commands.shared import (
 def status(
     database: Database = Path("ksef.duckdb"),
     in_progress: Annotated[
-        InProgress, typer.Option(help="What counts as lacking of sessions that are still open.")
-    ] = InProgress.FAILED,
+        Literal["failed", "all"],
+        typer.Option(help="What counts as lacking of sessions that are still open."),
+    ] = "failed",
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:

@@ -5,8 +5,6 @@ several tables, and what is read depends on what was listed and on what the ware
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import dlt
@@ -18,11 +16,11 @@ from kseflow.api.client import KsefClient
 from kseflow.api.credentials import Credentials
 from kseflow.api.gateway import Gateway
 from kseflow.clock import SystemClock, TimeBox
-from kseflow.constants import EXPORTS_PER_HOUR, MAX_TIME_S, REQUESTS_IN_FLIGHT
+from kseflow.constants import MAX_TIME_S, REQUESTS_IN_FLIGHT
 from kseflow.loading.extraction import Extraction
 from kseflow.loading.warehouse import Warehouse
 from kseflow.logins import configured_credentials
-from kseflow.options import SUBJECT_TYPES, Options
+from kseflow.options import Options, with_options
 from kseflow.raw.arrow import Table
 from kseflow.raw.tables import TABLES
 
@@ -30,19 +28,13 @@ Rows = tuple[Table, pa.Table]
 
 
 @dlt.source(name="ksef", section="ksef", max_table_nesting=0)
+@with_options
 def ksef_source(
     environment: str = dlt.config.value,
     *,
     credentials: Sequence[Credentials] | None = None,
-    since: datetime | None = None,
-    in_progress: str = "failed",
-    detail: str = "auto",
-    exports_per_hour: int = EXPORTS_PER_HOUR,
-    exports_from: datetime | None = None,
-    subject_types: Sequence[str] = SUBJECT_TYPES,
-    xml_folder: str | None = None,
-    compression: str = "Zip",
     max_time_s: float | None = MAX_TIME_S,
+    **options: Any,
 ) -> Sequence[DltResource]:
     """Load sessions changed since the last run, and the invoices that the destination lacks.
 
@@ -55,18 +47,7 @@ def ksef_source(
     """
     box = TimeBox(SystemClock(), max_time_s)
     clients = make_clients(environment, credentials or configured_credentials(), box)
-    options = Options(
-        since=since,
-        in_progress=in_progress,
-        detail=detail,
-        exports_per_hour=exports_per_hour,
-        exports_from=exports_from,
-        subject_types=tuple(subject_types),
-        xml_folder=Path(xml_folder) if xml_folder else None,
-        compression=compression,
-    )
-    extraction = Extraction(clients, box, options)
-    return resources(extraction, until_commit=False)
+    return resources(Extraction(clients, box, Options(**options)), until_commit=False)
 
 
 def make_clients(
