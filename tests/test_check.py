@@ -19,13 +19,13 @@ from kseflow.cli import app
 from kseflow.errors import ConfigurationError, WarehouseError
 from kseflow.watch.check import (
     NAMES,
-    Finding,
-    State,
     Thresholds,
     Verdict,
     check,
     configured_thresholds,
+    line_of,
 )
+from kseflow.watch.finding import Finding, State
 from kseflow.watch.questions import CHECKS, MINIMUM_COUNT
 from kseflow.watch.webhook import SHOWN, WebhookFailed, post, text_of
 from published import LOADED_AT, NIPS, change, copy_published
@@ -48,14 +48,14 @@ def healthy(tmp_path: Path) -> Path:
 
 
 def found(database: Path, **more: object) -> Verdict:
-    return check(database, NOW, DEFAULTS, **more)
+    return check(database, now=NOW, thresholds=DEFAULTS, **more)
 
 
 def of(verdict: Verdict, name: str, nip: str | None = FIRST) -> Finding:
     (finding,) = (
         f
         for f in verdict.findings
-        if f.check.name == name and (f.taxpayer is None or f.taxpayer.id == nip)
+        if f.topic == name and (f.taxpayer is None or f.taxpayer.id == nip)
     )
     return finding
 
@@ -151,13 +151,13 @@ def test_a_healthy_copy_is_ok_in_every_check_of_every_taxpayer(healthy):
 def test_each_problem_is_a_finding_of_its_taxpayer_alone(healthy, name, sql, state, told):
     change(healthy, sql)
     verdict = found(healthy)
-    assert [problem.check.name for problem in verdict.problems] == [name]
+    assert [problem.topic for problem in verdict.problems] == [name]
     finding = of(verdict, name)
     assert finding.state is verdict.state is state
     assert told in finding.message
     assert f"({state.name.lower()} at " in finding.message
-    assert str(finding).startswith(f"{state.name} NIP {FIRST} {name}: ")
-    assert str(finding).endswith(f"{finding.check.remedy}.")
+    assert line_of(finding).startswith(f"{state.name} NIP {FIRST} {name}: ")
+    assert line_of(finding).endswith(f"{finding.remedy}.")
 
 
 def test_rates_are_of_summed_counts_of_seven_warsaw_days(tmp_path):
@@ -169,7 +169,7 @@ def test_rates_are_of_summed_counts_of_seven_warsaw_days(tmp_path):
             [SECOND],
         ).fetchall()[0]
     finding = of(found(database), "failure_rate", SECOND)
-    assert finding.value == failed / decided
+    assert finding.measure.value == failed / decided
     assert f"{failed:,} of {decided:,} invoices of the last 7 days failed" in finding.message
 
 
@@ -180,7 +180,7 @@ def test_days_before_the_last_seven_are_in_no_rate(healthy):
         "where day < (select max(day) from marts.daily_outcomes);"
         "update marts.as_of set as_of_day = as_of_day + 6",
     )
-    assert of(found(healthy), "failure_rate").value == 0
+    assert of(found(healthy), "failure_rate").measure.value == 0
 
 
 def test_a_rate_of_few_invoices_is_not_judged_and_says_so(healthy):
@@ -192,7 +192,7 @@ def test_a_rate_of_few_invoices_is_not_judged_and_says_so(healthy):
     verdict = found(healthy)
     few, none = of(verdict, "failure_rate"), of(verdict, "failure_rate", SECOND)
     assert few.state is none.state is State.OK
-    assert few.value is None
+    assert few.measure.value is None
     assert f"of at least {MINIMUM_COUNT} invoices" in few.message
     assert none.message == f"not judged: 0 of at least {MINIMUM_COUNT} invoices"
 
@@ -210,9 +210,9 @@ def test_unresolved_failures_are_counted_and_the_oldest_has_its_age(tmp_path):
             f"where {OF_FIRST} and age_days < 30"
         ).fetchall()[0]
     verdict = found(database)
-    assert of(verdict, "unresolved_failures").value == count > 0
+    assert of(verdict, "unresolved_failures").measure.value == count > 0
     assert f"{count:,} (older ones: 1)" in of(verdict, "unresolved_failures").message
-    assert of(verdict, "unresolved_age_days").value == oldest
+    assert of(verdict, "unresolved_age_days").measure.value == oldest
 
 
 def test_an_online_session_closed_without_an_invoice_is_no_failed_session(healthy):
@@ -245,8 +245,8 @@ def test_a_session_is_incomplete_only_when_it_should_have_been_read(
         f"(values ('total'), ('accepted')) as counters (counter) where {ONE_SESSION}",
     )
     verdict = found(healthy)
-    assert of(verdict, "incomplete_sessions").value == expected
-    assert of(verdict, "missing_invoices").value == 9 * expected
+    assert of(verdict, "incomplete_sessions").measure.value == expected
+    assert of(verdict, "missing_invoices").measure.value == 9 * expected
     assert (cause in of(verdict, "incomplete_sessions").message) == bool(expected)
 
 
@@ -262,7 +262,7 @@ def test_a_gap_is_none_when_another_window_spans_all_of_it(healthy, reaches, exp
         "from marts.package_windows as windows, "
         "lateral (select requested_from - interval 90 seconds as gap_from)",
     )
-    assert bool(of(found(healthy), "package_gaps").value) is expected
+    assert bool(of(found(healthy), "package_gaps").measure.value) is expected
 
 
 def test_a_taxpayer_whose_login_fails_is_found_with_the_reason(healthy):
@@ -291,18 +291,18 @@ def test_trouble_that_a_later_load_overcame_is_not_told(healthy):
 
 
 def test_a_published_file_that_grows_old_is_found_once(healthy):
-    verdict = check(healthy, NOW + timedelta(hours=30), DEFAULTS)
-    (finding,) = (f for f in verdict.findings if f.check.name == "published_age_hours")
+    verdict = check(healthy, now=NOW + timedelta(hours=30), thresholds=DEFAULTS)
+    (finding,) = (f for f in verdict.findings if f.topic == "published_age_hours")
     assert finding.state is State.CRITICAL
-    assert finding.value == pytest.approx(30.5)
-    assert str(finding).startswith("CRITICAL file published_age_hours: ")
+    assert finding.measure.value == pytest.approx(30.5)
+    assert line_of(finding).startswith("CRITICAL file published_age_hours: ")
 
 
 def test_only_the_named_taxpayers_are_judged(healthy):
-    verdict = found(healthy, ids=[SECOND])
+    verdict = found(healthy, nips=[SECOND])
     assert {f.taxpayer.id for f in verdict.findings if f.taxpayer} == {SECOND}
     with pytest.raises(WarehouseError, match="no such taxpayer"):
-        found(healthy, ids=["1111111111"])
+        found(healthy, nips=["1111111111"])
 
 
 def test_what_cannot_be_checked_says_what_to_do(tmp_path, healthy):
@@ -349,7 +349,9 @@ def test_an_unknown_name_in_the_environment_is_refused_too(monkeypatch):
 def test_infinity_turns_any_threshold_off(tmp_path):
     database = copy_published(tmp_path)
     off = [f"{name}=inf" for name in NAMES]
-    verdict = check(database, NOW + timedelta(days=99), configured_thresholds(off, off))
+    verdict = check(
+        database, now=NOW + timedelta(days=99), thresholds=configured_thresholds(off, off)
+    )
     assert verdict.state is State.OK
 
 
@@ -403,7 +405,9 @@ def test_a_webhook_that_cannot_be_reached_is_told_without_its_url(url):
 def test_a_message_to_a_chat_is_short(tmp_path):
     database = copy_published(tmp_path)
     always = [f"{name}=0" for name in NAMES if name != "first_pass_rate"]
-    verdict = check(database, NOW, configured_thresholds(always, ["first_pass_rate=1"]))
+    verdict = check(
+        database, now=NOW, thresholds=configured_thresholds(always, ["first_pass_rate=1"])
+    )
     lines = text_of(verdict).splitlines()
     assert lines[0] == verdict.summary
     assert len(lines) == SHOWN + 2
@@ -469,7 +473,7 @@ def test_critical_exits_2_and_is_json_for_machines_though_the_webhook_fails(heal
     document = json.loads(told.stdout)
     assert document["state"] == "CRITICAL"
     (bad,) = (finding for finding in document["findings"] if finding["state"] != "OK")
-    assert (bad["check"], bad["context_id"], bad["value"]) == ("failure_rate", FIRST, 0.3)
+    assert (bad["topic"], bad["context_id"], bad["value"]) == ("failure_rate", FIRST, 0.3)
     assert (bad["warning"], bad["critical"]) == (0.05, 0.3)
     ages = [f for f in document["findings"] if f["check"] == "load_age_hours"]
     assert [f["critical"] for f in ages] == [None, None]

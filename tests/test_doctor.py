@@ -18,12 +18,13 @@ import pytest
 
 from ksef_emulator import Fault, RunningClock, VirtualClock
 from kseflow.database import load_file
-from kseflow.watch.doctor.examine import Health, Line, examine
+from kseflow.watch.doctor.examine import examine
 from kseflow.watch.doctor.files import examine_databases
+from kseflow.watch.finding import Finding, State
 from published import NIPS, change, copy_published
 
 SECRET = "T0PSECRET"
-OK, WARNING, ERROR = Health
+OK, WARNING, ERROR = State.OK, State.WARNING, State.CRITICAL
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +54,7 @@ def tokens(stage) -> dict[str, dict[str, str]]:
     return {context.id: {"token": stage.tokens[context]} for context in stage.contexts}
 
 
-def lines_of(stage, *, behind_s: float = 0.0, **options: object) -> list[Line]:
+def lines_of(stage, *, behind_s: float = 0.0, **options: object) -> list[Finding]:
     """Examine the emulator, with a clock that is `behind_s` behind its own."""
     clock = (
         VirtualClock(stage.clock.now() - timedelta(seconds=behind_s)) if behind_s else stage.clock
@@ -62,12 +63,12 @@ def lines_of(stage, *, behind_s: float = 0.0, **options: object) -> list[Line]:
         return list(examine(stage.database, clock, environment=base_url, **options))
 
 
-def about(lines: list[Line], topic: str, nip: str | None = None) -> list[Line]:
+def about(lines: list[Finding], topic: str, nip: str | None = None) -> list[Finding]:
     who = [line for line in lines if line.topic == topic]
     return [line for line in who if nip is None or (line.taxpayer and line.taxpayer.id == nip)]
 
 
-def one(lines: list[Line], topic: str, nip: str | None = None) -> Line:
+def one(lines: list[Finding], topic: str, nip: str | None = None) -> Finding:
     (line,) = about(lines, topic, nip)
     return line
 
@@ -80,7 +81,7 @@ def test_all_is_ok_and_costs_a_login_and_one_request_for_each_taxpayer(stage, co
     configure(tokens(made))
     made.database = analysts
     lines = lines_of(made)
-    assert [line for line in lines if line.health is not OK] == [one(lines, "marts")]
+    assert [line for line in lines if line.state is not OK] == [one(lines, "marts")]
     asked = Counter(request.route.removeprefix("/v2/") for request in made.app.requests)
     assert asked["rate-limits"] == asked["auth/challenge"] == asked["auth/token/redeem"] == 2
     assert asked["security/public-key-certificates"] == 1 + 2  # a login by token needs the keys
@@ -97,8 +98,8 @@ def test_nothing_it_says_holds_a_secret(stage, configure, monkeypatch):
     logins = tokens(made) | {second.id: {"token": SECRET}}
     configure(logins)
     lines = lines_of(made)
-    assert one(lines, "login", first.id).health is OK
-    assert one(lines, "login", second.id).health is ERROR
+    assert one(lines, "login", first.id).state is OK
+    assert one(lines, "login", second.id).state is ERROR
     told = json.dumps([line.as_json() for line in lines]) + repr(lines)
     assert SECRET not in told
     assert made.tokens[first] not in told
@@ -118,14 +119,14 @@ def test_a_taxpayer_that_cannot_work_stops_no_other(stage, configure):
     logins = tokens(made) | {first: {"token": "revoked"}, second: {"certificate": "nowhere.crt"}}
     configure(logins)
     lines = lines_of(made)
-    assert one(lines, "login", first).health is ERROR
+    assert one(lines, "login", first).state is ERROR
     assert one(lines, "login", first).remedy == "Make a new token or certificate"
-    (broken,) = (line for line in about(lines, "configuration") if line.health is ERROR)
+    (broken,) = (line for line in about(lines, "configuration") if line.state is ERROR)
     assert (
         broken.message
         == f"sources.ksef.t{second}: cannot read nowhere.crt: No such file or directory"
     )
-    assert [one(lines, topic, third).health for topic in ("login", "permissions", "limits")] == [
+    assert [one(lines, topic, third).state for topic in ("login", "permissions", "limits")] == [
         OK
     ] * 3
 
@@ -136,7 +137,7 @@ def test_only_the_named_taxpayers_log_in(stage, configure):
     configure(tokens(made))
     lines = lines_of(made, ids=[second, "1111111111"])
     assert not about(lines, "login", first)
-    assert one(lines, "login", second).health is OK
+    assert one(lines, "login", second).state is OK
     assert any("--nip 1111111111: no such taxpayer" in line.message for line in lines)
 
 
@@ -153,9 +154,9 @@ def test_options_that_are_none_are_an_error(stage, configure, monkeypatch):
     made = stage()
     configure(tokens(made))
     lines = lines_of(made)
-    (odd,) = (line for line in about(lines, "configuration") if line.health is ERROR)
+    (odd,) = (line for line in about(lines, "configuration") if line.state is ERROR)
     assert "there is no such check" in odd.message
-    assert one(lines, "login", made.contexts[0].id).health is OK
+    assert one(lines, "login", made.contexts[0].id).state is OK
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_each_permission_too_few_or_too_many_is_told_with_its_cost(stage, config
     configure({made.contexts[0].id: {"token": getattr(made.world.taxpayers[0], kind)}})
     lines = about(lines_of(made), "permissions")
     refused = kind == "read_only_token"  # who neither sends nor may see sessions gets no list
-    assert [line.health for line in lines] == [ERROR if refused else WARNING] * len(told)
+    assert [line.state for line in lines] == [ERROR if refused else WARNING] * len(told)
     for line, text in zip(lines, told, strict=True):
         assert text in line.message
 
@@ -203,21 +204,21 @@ def test_invoice_read_is_not_missed_where_nothing_is_exported(stage, configure):
 def test_a_clock_that_is_off_is_found_by_the_date_header(stage, configure, behind_s, health, told):
     made = stage(taxpayers=1)
     line = one(lines_of(made, behind_s=behind_s), "clock")
-    assert line.health is health
+    assert line.state is health
     assert told in line.message
 
 
 def test_public_keys_that_end_or_are_followed_are_told(stage):
     made = stage(days=10)
 
-    def told(days: float) -> list[Line]:
+    def told(days: float) -> list[Finding]:
         return about(lines_of(made, behind_s=-86400 * (days - 10)), "public keys")
 
-    assert [line.health for line in told(10.5)] == [OK, OK]
+    assert [line.state for line in told(10.5)] == [OK, OK]
     assert all("the next one is valid from" in line.message for line in told(-50))
     assert all("and no other follows" in line.message for line in told(680))
-    assert [line.health for line in told(680)] == [WARNING, WARNING]
-    assert [line.health for line in told(700)] == [ERROR, ERROR]
+    assert [line.state for line in told(680)] == [WARNING, WARNING]
+    assert [line.state for line in told(700)] == [ERROR, ERROR]
 
 
 def test_a_certificate_tells_how_long_it_is_valid(stage, configure, tmp_path):
@@ -236,25 +237,25 @@ def test_a_certificate_tells_how_long_it_is_valid(stage, configure, tmp_path):
     assert one(lines, "login", nip).message == "works with the certificate"
     assert files.password not in repr(lines)
     ending = one(lines_of(made, behind_s=-86400 * 680), "certificate", nip)
-    assert ending.health is WARNING
+    assert ending.state is WARNING
     assert ending.remedy == "Renew it in the taxpayer application"
-    assert one(lines_of(made, behind_s=-86400 * 691), "certificate", nip).health is ERROR
+    assert one(lines_of(made, behind_s=-86400 * 691), "certificate", nip).state is ERROR
 
 
 def test_limits_that_cannot_be_read_leave_the_login_as_it_is(stage, configure):
     made = stage(taxpayers=1, faults=[Fault("not-json", path="/rate-limits$", times=9)])
     configure(tokens(made))
     lines = lines_of(made)
-    assert one(lines, "login").health is OK
-    assert one(lines, "permissions").health is OK
-    assert one(lines, "limits").health is ERROR
+    assert one(lines, "login").state is OK
+    assert one(lines, "permissions").state is OK
+    assert one(lines, "limits").state is ERROR
 
 
 def test_a_firewall_in_place_of_ksef_is_told(stage):
     made = stage(faults=[Fault("403-waf", path="/public-key-certificates$", times=9)])
     lines = lines_of(made)
-    assert one(lines, "network").health is OK
-    assert one(lines, "public keys").health is ERROR
+    assert one(lines, "network").state is OK
+    assert one(lines, "public keys").state is ERROR
     assert "HTTP 403" in one(lines, "public keys").message
 
 
@@ -266,7 +267,7 @@ def test_a_host_that_does_not_answer_is_told_once_and_the_rest_is_examined(confi
         "127.0.0.1:9 gives no answer unencrypted, without a proxy" in one(lines, "network").message
     )
     assert [line.message for line in about(lines, "login")] == ["not tried"] * 2
-    assert one(lines, "disk").health is OK
+    assert one(lines, "disk").state is OK
 
 
 @pytest.mark.parametrize("scheme", ["http", "gopher"])
@@ -274,7 +275,7 @@ def test_the_proxy_is_named_without_its_password(monkeypatch, scheme):
     monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://user:{SECRET}@127.0.0.1:9")
     lines = list(examine(Path("k.duckdb"), RunningClock(), environment="https://ksef.invalid/v2"))
     line = one(lines, "network")
-    assert line.health is ERROR
+    assert line.state is ERROR
     assert "over TLS" in line.message
     assert "through the proxy 127.0.0.1:9: " in line.message
     assert SECRET not in repr(lines)
@@ -321,19 +322,19 @@ def database(tmp_path: Path) -> Path:
     return copy_published(tmp_path)
 
 
-def files_of(database: Path, base_url: str | None = PRODUCTION) -> list[Line]:
+def files_of(database: Path, base_url: str | None = PRODUCTION) -> list[Finding]:
     return list(examine_databases(database, base_url))
 
 
 def test_a_database_that_is_in_order_is_ok_in_every_line(database):
     lines = files_of(database)
-    assert [line.health for line in lines] == [OK] * 5, lines
+    assert [line.state for line in lines] == [OK] * 5, lines
     assert one(lines, "marts").message.endswith("of the last load")
 
 
 def test_a_database_that_is_not_there_yet_is_a_warning(tmp_path):
     lines = files_of(tmp_path / "new" / "ksef.duckdb")
-    assert [line.health for line in lines] == [OK, WARNING]
+    assert [line.state for line in lines] == [OK, WARNING]
     assert lines[-1].remedy == "Run kseflow load"
     assert list(tmp_path.iterdir()) == []
 
@@ -353,14 +354,14 @@ def test_a_database_that_another_program_holds_is_a_warning(database, mode):
         lines = files_of(database)
         process.communicate(b"\n")
     held = one(lines, "database") if mode == "read" else about(lines, "database")[0]
-    assert held.health is WARNING
+    assert held.state is WARNING
     assert "another program has it open" in held.message
-    assert (one(lines, "tables").health is OK) if mode == "read" else not about(lines, "tables")
+    assert (one(lines, "tables").state is OK) if mode == "read" else not about(lines, "tables")
 
 
 def test_a_file_that_is_no_database_is_an_error(database):
     load_file(database).write_text("no database")
-    assert {line.health for line in about(files_of(database), "database")} == {ERROR}
+    assert {line.state for line in about(files_of(database), "database")} == {ERROR}
 
 
 def test_another_environment_is_an_error(database):
@@ -369,9 +370,9 @@ def test_another_environment_is_an_error(database):
         "update ksef_raw.sync_log set environment = 'https://api-demo.ksef.mf.gov.pl/v2'",
     )
     line = one(files_of(database), "environment")
-    assert line.health is ERROR
+    assert line.state is ERROR
     assert f"api-demo.ksef.mf.gov.pl/v2, not of {PRODUCTION}" in line.message
-    assert one(files_of(database, "http://127.0.0.1:1/v2"), "environment").health is OK
+    assert one(files_of(database, "http://127.0.0.1:1/v2"), "environment").state is OK
 
 
 def test_tables_of_another_version_are_named(database):
@@ -382,7 +383,7 @@ def test_tables_of_another_version_are_named(database):
         "drop table ksef_raw._dlt_version; drop table ksef_raw.invoice_metadata",
     )
     line = one(files_of(database), "tables")
-    assert line.health is WARNING
+    assert line.state is WARNING
     assert line.message == (
         "_dlt_version is missing; sync_log has mood as well; upo_reads lacks error"
     )
@@ -398,13 +399,13 @@ def test_tables_of_another_version_are_named(database):
 def test_marts_that_are_behind_are_a_warning(database, where, sql, told):
     change(load_file(database) if where == "raw" else database, sql)
     line = one(files_of(database), "marts")
-    assert (line.health, line.remedy) == (WARNING, "Run kseflow build")
+    assert (line.state, line.remedy) == (WARNING, "Run kseflow build")
     assert told in line.message
 
 
 def test_an_analysts_file_that_is_missing_is_a_warning_and_a_strangers_an_error(database):
     database.unlink()
-    assert one(files_of(database), "marts").health is WARNING
+    assert one(files_of(database), "marts").state is WARNING
     with duckdb.connect(str(database)) as connection:
         connection.execute("create table own (a int)")
     assert "was not published by kseflow" in about(files_of(database), "database")[-1].message
@@ -413,7 +414,7 @@ def test_an_analysts_file_that_is_missing_is_a_warning_and_a_strangers_an_error(
 def test_a_full_disk_and_a_folder_without_permission_are_told(database, monkeypatch):
     monkeypatch.setattr("kseflow.watch.doctor.files.FREE_BYTES", 10**18)
     line = one(files_of(database), "disk")
-    assert line.health is WARNING
+    assert line.state is WARNING
     assert "Make room" in line.remedy
 
 
@@ -430,9 +431,9 @@ def test_a_configuration_file_that_is_no_toml_is_an_error_and_the_rest_is_examin
     (tmp_path / ".dlt" / "secrets.toml").write_text(f'[check]\nwebhook = = "{SECRET}"\n')
     told = run("--environment", "http://127.0.0.1:9/v2")
     assert told.returncode == 1
-    assert "error   configuration: A problem encountered when loading secrets.toml" in told.stdout
+    assert "critical configuration: A problem encountered when loading secrets.toml" in told.stdout
     assert "at line 2 col " in told.stdout
-    assert "error   network: " in told.stdout
+    assert "critical network: " in told.stdout
     assert SECRET not in told.stdout + told.stderr
 
 
@@ -446,13 +447,14 @@ def test_warnings_alone_exit_0_and_an_error_exits_1(stage, configure):
         machine = run("--environment", base_url, "--nip", second, "--json")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     lines = shown.stdout.splitlines()
-    assert f"OK      login, NIP {first}: works with the token" in lines
-    assert "warning database: ksef-load.duckdb does not exist yet. Run kseflow load." in lines
-    assert lines[-1].endswith(" OK, 1 warning, 0 error")
+    assert f"OK       login, NIP {first}: works with the token" in lines
+    assert "warning  database: ksef-load.duckdb does not exist yet. Run kseflow load." in lines
+    assert lines[-1].endswith(" OK, 1 warning, 0 critical")
     assert machine.returncode == 1
     document = json.loads(machine.stdout)
-    assert document["counts"]["error"] == 1
-    (error,) = (line for line in document["lines"] if line["health"] == "error")
+    assert document["state"] == "CRITICAL"
+    assert document["summary"].endswith(", 1 critical")
+    (error,) = (line for line in document["findings"] if line["state"] == "CRITICAL")
     assert (error["topic"], error["context_id"]) == ("login", second)
     told = shown.stdout + shown.stderr + machine.stdout + machine.stderr
     assert SECRET not in told

@@ -1,4 +1,8 @@
-"""Load what happened to the invoices you sent to KSeF; `ksef_source` is the way in for dlt."""
+"""Load what happened to the invoices you sent to KSeF, and say whether they got in.
+
+`load`, `build`, `report` and `check` do what the commands of these names do; `ksef_source` is the
+way in for dlt. What they raise on purpose is a `KsefError`.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +11,11 @@ if TYPE_CHECKING:
     from kseflow.api.credentials import CertificateCredentials, TokenCredentials
     from kseflow.context import Context
     from kseflow.errors import KsefError
+    from kseflow.loading.configured import load
     from kseflow.loading.source import ksef_source
+    from kseflow.marts.build import build_marts as build
+    from kseflow.pages.html import write_report as report
+    from kseflow.watch.check import check
 
 __all__ = [
     "CertificateCredentials",
@@ -15,16 +23,24 @@ __all__ = [
     "KsefClient",
     "KsefError",
     "TokenCredentials",
+    "build",
+    "check",
     "ksef_source",
+    "load",
+    "report",
 ]
 
 _HOMES = {
-    "CertificateCredentials": "api.credentials",
-    "Context": "context",
-    "KsefClient": "api.client",
-    "KsefError": "errors",
-    "TokenCredentials": "api.credentials",
-    "ksef_source": "loading.source",
+    "CertificateCredentials": ("api.credentials", "CertificateCredentials"),
+    "Context": ("context", "Context"),
+    "KsefClient": ("api.client", "KsefClient"),
+    "KsefError": ("errors", "KsefError"),
+    "TokenCredentials": ("api.credentials", "TokenCredentials"),
+    "build": ("marts.build", "build_marts"),
+    "check": ("watch.check", "check"),
+    "ksef_source": ("loading.source", "ksef_source"),
+    "load": ("loading.configured", "load"),
+    "report": ("pages.html", "write_report"),
 }
 
 
@@ -34,4 +50,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'kseflow' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"kseflow.{_HOMES[name]}"), name)
+    module, attribute = _HOMES[name]
+    return getattr(import_module(f"kseflow.{module}"), attribute)

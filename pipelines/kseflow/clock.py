@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, Self, TypeVar
 
+from kseflow.constants import WARSAW
 from kseflow.errors import OutOfTime
 
 Result = TypeVar("Result")
@@ -132,6 +133,11 @@ class _SimulatedSelector(selectors.DefaultSelector):
                 self._clock.sleep(math.ceil(timeout * 1e6) / 1e6)
                 timeout = 0
         return super().select(timeout)
+
+
+def moment_text(moment: datetime) -> str:
+    """Write a moment as a person in Poland reads it, with its zone."""
+    return moment.astimezone(WARSAW).strftime("%Y-%m-%d %H:%M %Z")
 
 
 class TimeBox:

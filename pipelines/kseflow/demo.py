@@ -9,18 +9,18 @@ from rich.markup import escape
 
 from ksef_emulator import Emulator, ExportSettings, Oddities, VirtualClock, World, serve
 from kseflow.api.credentials import TokenCredentials
-from kseflow.clock import SimulatedClock, TimeBox
+from kseflow.clock import SimulatedClock, TimeBox, moment_text
 from kseflow.context import Context
 from kseflow.database import load_file, published
 from kseflow.errors import ConfigurationError
-from kseflow.loading.run import LoadSummary, load, working_folder
+from kseflow.loading.run import load, working_folder
 from kseflow.loading.source import make_clients
+from kseflow.loading.summary import LoadSummary
 from kseflow.loading.warehouse import Warehouse
 from kseflow.marts.build import build
 from kseflow.options import Options
 from kseflow.pages.html import write_report
 from kseflow.terminal import (
-    moment_text,
     print_status,
     report_console,
     requests_text,

@@ -1,38 +1,48 @@
 """What a person or a machine reads after a load: tables on a terminal, or one JSON document."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from math import isfinite
 from textwrap import shorten
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from kseflow.clock import moment_text
 from kseflow.constants import WARSAW
 from kseflow.context import Context
-from kseflow.loading.run import LoadSummary
+from kseflow.loading.summary import LoadSummary
 from kseflow.loading.warehouse import Warehouse
-from kseflow.marts.build import BuildSummary
 from kseflow.marts.publish import Published
+from kseflow.watch.check import Verdict, line_of
+from kseflow.watch.finding import Finding, State, document, worst
 from kseflow.watch.status import TaxpayerStatus, status
 
+if TYPE_CHECKING:
+    from kseflow.marts.build import BuildSummary
+
+WORDS = {
+    State.OK: ("green", "OK"),
+    State.WARNING: ("yellow", "warning"),
+    State.CRITICAL: ("bold red", "critical"),
+}
 NAME_WIDTH = 28  # characters of a taxpayer's name that leave the numbers their room
 
 
 def print_load(
-    summary: LoadSummary, built: BuildSummary | None, *, as_json: bool, in_progress: str
+    summary: LoadSummary, built: "BuildSummary | None", *, as_json: bool, in_progress: str
 ) -> None:
     """Print what a load did, what is left, and what was built of it, if anything was."""
     states = status(Warehouse.of_file(summary.database), summary.ended_at, in_progress=in_progress)
     if as_json:
         taxpayers = [state.as_json() for state in states]
-        _print_json(
-            summary.as_json() | {"taxpayers": taxpayers, "build": built and built.as_json()}
-        )
+        print_json(summary.as_json() | {"taxpayers": taxpayers, "build": built and built.as_json()})
         return
     console = report_console()
     console.print(_load_table(summary))
@@ -76,10 +86,10 @@ def _load_table(summary: LoadSummary) -> Table:
     return made
 
 
-def print_build(summary: BuildSummary, *, as_json: bool) -> None:
+def print_build(summary: "BuildSummary", *, as_json: bool) -> None:
     """Print what a build did: how many steps passed, warnings, what was published."""
     if as_json:
-        _print_json(summary.as_json())
+        print_json(summary.as_json())
         return
     console = report_console()
     steps = ", ".join(f"{count} {status}" for status, count in sorted(summary.node_counts.items()))
@@ -107,7 +117,7 @@ def print_status(
     """Print how complete each taxpayer's copy is, and how old what analysts read is."""
     if as_json:
         told = [state.as_json() for state in states]
-        _print_json({"taxpayers": told, "published": published and asdict(published)})
+        print_json({"taxpayers": told, "published": published and asdict(published)})
         return
     rows = table(
         "Rows stored (of KSeF's count, where it differs); times of Europe/Warsaw",
@@ -138,9 +148,52 @@ def print_status(
         console.print(f"Published for analysts: {moment_text(published.published_at)}")
 
 
-def moment_text(moment: datetime) -> str:
-    """Write a moment as a person in Poland reads it, with its zone."""
-    return moment.astimezone(WARSAW).strftime("%Y-%m-%d %H:%M %Z")
+def print_verdict(verdict: Verdict) -> None:
+    """Print the line of a monitoring plugin, a line for each problem, and a line for each check."""
+    console = report_console()
+    for line in (verdict.summary, *map(line_of, verdict.problems)):
+        console.print(escape(line), soft_wrap=True)
+    console.print(_checks_table(verdict))
+    as_of = moment_text(verdict.as_of) if verdict.as_of else "nothing yet"
+    console.print(f"As of {as_of}, published {moment_text(verdict.published_at)}")
+
+
+def _checks_table(verdict: Verdict) -> Table:
+    """Show each check once, with the taxpayer that is worst off."""
+    made = table("Worst of each check", "check", "state", "value", "warning", "critical", "of")
+    for name in dict.fromkeys(finding.topic for finding in verdict.findings):
+        measured = [
+            (finding.state, finding.measure.badness, finding.measure, finding.taxpayer)
+            for finding in verdict.findings
+            if finding.topic == name and finding.measure
+        ]
+        state, _, measure, taxpayer = max(measured, key=lambda found: found[:2])
+        value = "too few" if measure.value is None else f"{measure.value:{measure.form}}"
+        limits = [
+            f"{limit:{measure.form}}" if isfinite(limit) else "off"
+            for limit in (measure.warning, measure.critical)
+        ]
+        made.add_row(name, state.name, value, *limits, str(taxpayer or "file"))
+    return made
+
+
+def print_examination(findings: Iterable[Finding], *, as_json: bool) -> State:
+    """Print the doctor's findings as they become known; return the worst state."""
+    console, found = report_console(), []
+    for finding in findings:
+        found.append(finding)
+        if not as_json:
+            who = f", {finding.taxpayer}" if finding.taxpayer else ""
+            told = escape(f"{finding.topic}{who}: {finding.text}")
+            style, word = WORDS[finding.state]
+            console.print(f"[{style}]{word:<9}[/]{told}", soft_wrap=True)
+    counts = Counter(finding.state for finding in found)
+    summary = ", ".join(f"{counts[state]} {word}" for state, (_, word) in WORDS.items())
+    if as_json:
+        print_json(document(summary, found, worst(found)))
+    else:
+        console.print(summary)
+    return worst(found)
 
 
 def requests_text(counts: dict[str, int]) -> str:
@@ -210,7 +263,8 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
-def _print_json(value: Any) -> None:
+def print_json(value: Any) -> None:
+    """Print one JSON document, moments in ISO form."""
     print(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
 
 

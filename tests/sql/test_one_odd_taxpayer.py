@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import duckdb
 import pytest
 
 from kseflow.marts.build import BuildFailed, build
-from kseflow.watch.check import check, configured_thresholds
+from kseflow.watch.check import check
 
 if TYPE_CHECKING:
     from conftest import Built
@@ -80,8 +79,8 @@ def test_the_others_are_published_without_it_and_it_is_named(
     (named,) = json.loads(value(analysts, "select left_out from published"))
     assert (named["context_type"], named["context_id"]) == ("Nip", odd)
     assert named["reason"]
-    verdict = check(analysts, datetime.now(UTC), configured_thresholds())
-    found = [f for f in verdict.findings if f.check.name == "left_out"]
+    verdict = check(analysts)
+    found = [f for f in verdict.findings if f.topic == "left_out"]
     assert {(f.taxpayer.id, f.state.name) for f in found if f.taxpayer} == {
         (odd, "CRITICAL"),
         (other, "OK"),

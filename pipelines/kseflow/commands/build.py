@@ -36,8 +36,7 @@ def build(
 
     Example: kseflow build --database /srv/ksef/ksef.duckdb
     """
-    from kseflow.database import load_file
-    from kseflow.marts.build import build as run_build
+    from kseflow.marts.build import build_marts
     from kseflow.progress import narrated
     from kseflow.terminal import print_build
 
@@ -45,7 +44,7 @@ def build(
         told_in_plain_english(verbose) as console,
         narrated(console, what="building the marts", quiet=quiet, as_json=log_json),
     ):
-        summary = run_build(load_file(database), database if publish else None, lock_wait_s=wait)
+        summary = build_marts(database, publish=publish, lock_wait_s=wait)
     print_build(summary, as_json=as_json)
     if summary.left_out:
         raise typer.Exit(Exit.PARTIAL)

@@ -1,20 +1,13 @@
 """kseflow check"""
 
-import json
-from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
-from kseflow.clock import SystemClock
 from kseflow.commands.shared import Database, Json, Verbose
 from kseflow.errors import ConfigurationError, KsefError
-
-if TYPE_CHECKING:
-    from kseflow.watch.check import Verdict
 
 
 class UnknownUsage(typer.BadParameter):
@@ -51,26 +44,27 @@ def check(
 
     Example: kseflow check --critical failure_rate=0.1 --warning load_age_hours=6
     """
-    from kseflow.watch.check import State, configured_thresholds
+    from kseflow.terminal import print_json, print_verdict
     from kseflow.watch.check import check as run_check
+    from kseflow.watch.check import configured_thresholds
+    from kseflow.watch.finding import State, document
     from kseflow.watch.webhook import configured_webhook, text_of
 
     try:
         thresholds = configured_thresholds(warning or (), critical or ())
+        url = webhook or configured_webhook()
     except ConfigurationError as error:
         raise UnknownUsage(str(error)) from None
-    url = webhook or configured_webhook()
     try:
-        verdict = run_check(database, SystemClock().now(), thresholds, nip or ())
+        verdict = run_check(database, nips=nip or (), thresholds=thresholds)
     except KsefError as error:
         if verbose:
             Console(stderr=True).print_exception()
         summary = f"KSEF UNKNOWN: {error}"
-        told = {"state": "UNKNOWN", "summary": summary, "findings": []}
-        print(json.dumps(told, ensure_ascii=False, indent=2) if as_json else summary)
+        print_json(document(summary, [], State.UNKNOWN)) if as_json else print(summary)
         _post(url, summary)
         raise typer.Exit(State.UNKNOWN) from None
-    _print(verdict, as_json=as_json)
+    print_json(verdict.as_json()) if as_json else print_verdict(verdict)
     if verdict.state is not State.OK:
         _post(url, text_of(verdict))
     raise typer.Exit(verdict.state)
@@ -86,45 +80,3 @@ def _post(url: str | None, text: str) -> None:
         post(url, text)
     except WebhookFailed as error:
         Console(stderr=True).print(f"[yellow]warning:[/] {error}", highlight=False, soft_wrap=True)
-
-
-def _print(verdict: "Verdict", *, as_json: bool) -> None:
-    """Print the line of a monitoring plugin, a line for each problem, and a line for each check."""
-    from kseflow.terminal import moment_text, report_console
-
-    if as_json:
-        told: dict[str, Any] = {
-            "state": verdict.state.name,
-            "summary": verdict.summary,
-            "as_of": verdict.as_of and verdict.as_of.isoformat(),
-            "published_at": verdict.published_at.isoformat(),
-            "findings": [finding.as_json() for finding in verdict.findings],
-        }
-        print(json.dumps(told, ensure_ascii=False, indent=2))
-        return
-    console = report_console()
-    for line in (verdict.summary, *map(str, verdict.problems)):
-        console.print(escape(line), soft_wrap=True)
-    console.print(_table(verdict))
-    as_of = moment_text(verdict.as_of) if verdict.as_of else "nothing yet"
-    console.print(f"As of {as_of}, published {moment_text(verdict.published_at)}")
-
-
-def _table(verdict: "Verdict") -> Any:
-    """Show each check once, with the taxpayer that is worst off."""
-    from kseflow.terminal import table
-
-    made = table("Worst of each check", "check", "state", "value", "warning", "critical", "of")
-    by_name: dict[str, list[Any]] = {}
-    for finding in verdict.findings:
-        by_name.setdefault(finding.check.name, []).append(finding)
-    for name, findings in by_name.items():
-        worst = max(findings, key=lambda found: found.badness)
-        form = worst.check.form
-        value = "too few" if worst.value is None else f"{worst.value:{form}}"
-        limits = [
-            f"{limit:{form}}" if isfinite(limit) else "off"
-            for limit in (worst.warning, worst.critical)
-        ]
-        made.add_row(name, worst.state.name, value, *limits, str(worst.taxpayer or "file"))
-    return made

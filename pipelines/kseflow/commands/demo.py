@@ -17,9 +17,10 @@ def demo(
     verbose: Verbose = False,
 ) -> None:
     """Emulate KSeF with two taxpayers, load them twice and show what happened."""
-    from kseflow.demo import run_demo
     from kseflow.progress import narrated
 
     level = logging.DEBUG if verbose else logging.WARNING
     with told_in_plain_english(verbose) as console, narrated(console, level=level):
+        from kseflow.demo import run_demo
+
         run_demo(folder, seed)

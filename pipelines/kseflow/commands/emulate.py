@@ -37,9 +37,9 @@ def emulate(
     The first line printed is JSON: base URL, time, and each taxpayer's NIP, KSeF token and
     certificate files, so that any KSeF client can be pointed at it.
     """
-    from ksef_emulator.command import emulate as serve_emulator
-
     with told_in_plain_english(False):
+        from ksef_emulator.command import emulate as serve_emulator
+
         serve_emulator(
             port=port,
             seed=seed,

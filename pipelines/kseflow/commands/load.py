@@ -57,40 +57,33 @@ def load(
 
     Example: kseflow load --environment production --build
     """
-    from kseflow.database import load_file
-    from kseflow.loading.run import load as run_load
-    from kseflow.loading.source import make_clients
-    from kseflow.logins import (
-        configured_credentials,
-        configured_environment,
-        configured_options,
-    )
-    from kseflow.marts.build import build as run_build
+    from kseflow.loading.configured import load as run_load
+    from kseflow.logins import configured_options
+    from kseflow.marts.build import build_marts
     from kseflow.progress import narrated
     from kseflow.terminal import print_load
 
     with told_in_plain_english(verbose) as console:
         box = TimeBox(SystemClock(), max_time * 60)
         asked = configured_options(**options)
-        credentials = configured_credentials(nip or ())
-        clients = make_clients(environment or configured_environment(), credentials, box)
         level = logging.DEBUG if verbose else logging.INFO
         voice = partial(narrated, console, level=level, quiet=quiet, as_json=log_json)
         with voice(what="logging in") as narrator, _stopping(box, console):
             summary = run_load(
-                clients,
-                load_file(database),
-                box,
-                asked,
+                database,
+                environment=environment,
+                nips=nip or (),
                 only=only or (),
                 lock_wait_s=wait,
+                box=box,
                 watch=narrator.watch,
+                **vars(asked),
             )
         built = None
         try:
             if build and not summary.is_stopped:
                 with voice(what="building the marts"):
-                    built = run_build(summary.database, database, lock_wait_s=wait)
+                    built = build_marts(database, lock_wait_s=wait)
         finally:
             print_load(summary, built, as_json=as_json, in_progress=asked.in_progress)
         if summary.is_stopped:

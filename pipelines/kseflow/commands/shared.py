@@ -17,6 +17,8 @@ from kseflow.errors import ConfigurationError, KsefError
 from kseflow.options import OPTIONS, Called, Option
 from kseflow.options import moment as read_moment
 
+EMULATOR = "pip install 'kseflow[emulator]' brings the emulator of KSeF that this needs"
+
 
 class Exit(IntEnum):
     """What the exit code tells a scheduler."""
@@ -53,6 +55,11 @@ def told_in_plain_english(verbose: bool) -> Iterator[Console]:
     console = Console(stderr=True)
     try:
         yield console
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("ksef_emulator", "werkzeug"):
+            raise
+        console.print(f"[bold red]error:[/] {escape(EMULATOR)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(Exit.ERROR) from None
     except KsefError as error:
         if verbose:
             console.print_exception()

@@ -2,8 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,11 @@ from kseflow.api.address import is_loopback
 from kseflow.api.client import KsefClient
 from kseflow.clock import TimeBox
 from kseflow.constants import DATASET, LOCK_WAIT_S
-from kseflow.context import Context
 from kseflow.database import locked, warehouse_error
 from kseflow.errors import ConfigurationError, WarehouseError
 from kseflow.loading.extraction import Extraction
 from kseflow.loading.source import resources
+from kseflow.loading.summary import LoadSummary
 from kseflow.loading.warehouse import Warehouse
 from kseflow.options import DEFAULTS, Options
 from kseflow.raw.tables import TABLES
@@ -28,30 +26,6 @@ from kseflow.raw.tables import TABLES
 log = logging.getLogger(__name__)
 
 PIPELINE = "ksef"
-
-
-@dataclass(frozen=True)
-class LoadSummary:
-    """What one run did; times are UTC."""
-
-    run_id: str
-    database: Path
-    started_at: datetime
-    ended_at: datetime
-    parts: list[dict[str, Any]]
-    request_counts: dict[str, int]
-    waited_s: float
-    failed_taxpayers: list[Context]
-    is_stopped: bool
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values and moments."""
-        parts = [
-            part["taxpayer"].as_json() | {k: v for k, v in part.items() if k != "taxpayer"}
-            for part in self.parts
-        ]
-        failed = [taxpayer.as_json() for taxpayer in self.failed_taxpayers]
-        return vars(self) | {"parts": parts, "failed_taxpayers": failed}
 
 
 def load(

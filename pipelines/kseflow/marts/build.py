@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from kseflow.constants import DATASET, LOCK_WAIT_S, MEMORY_LIMIT
-from kseflow.database import locked, opened
+from kseflow.database import load_file, locked, opened
 from kseflow.errors import KsefError, WarehouseError
 from kseflow.marts.publish import LeftOut, Published, last_published, project_folder, publish
 
@@ -148,6 +148,19 @@ def build(
         is_published=after is not None and after != before,
         published=after,
     )
+
+
+def build_marts(
+    database: Path = Path("ksef.duckdb"),
+    *,
+    publish: bool = True,
+    lock_wait_s: float = LOCK_WAIT_S,
+) -> BuildSummary:
+    """Build the marts from what was loaded, test them, and publish them as `database`.
+
+    `database` is the analysts' file, as for `kseflow.load`. Raises as `build` does.
+    """
+    return build(load_file(database), database if publish else None, lock_wait_s=lock_wait_s)
 
 
 def _run_dbt(database: Path, left_out: Collection[Taxpayer]) -> "list[RunResult]":

@@ -39,8 +39,8 @@ class Heading(NamedTuple):
 
 
 def write_report(
-    database: Path,
-    out: Path,
+    database: Path = Path("ksef.duckdb"),
+    out: Path = Path("report.html"),
     *,
     nips: Sequence[str] = (),
     first: date | None = None,

@@ -1,21 +1,20 @@
 """Judge what was published, as a monitoring plugin does: OK, warning, critical or unknown."""
 
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
-from math import inf, isfinite, isnan
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
-import dlt
 import duckdb
-from dlt.common.configuration.providers.toml import TomlProviderReadException
 
-from kseflow.context import NO_TAXPAYER, Context
+from kseflow.clock import SystemClock
+from kseflow.context import Context
 from kseflow.database import published
 from kseflow.errors import ConfigurationError, WarehouseError
+from kseflow.settings import section
+from kseflow.watch.finding import Finding, Measure, State, counts_text, document, worst
 from kseflow.watch.questions import CHECKS, LEFT_OUT_SQL, MINIMUM_COUNT, Check
 
 NAMES = tuple(check.name for check in CHECKS)
@@ -32,63 +31,12 @@ order by all
 """
 
 
-class State(IntEnum):
-    """A finding's state, and the exit code that monitoring plugins have for it."""
-
-    OK = 0
-    WARNING = 1
-    CRITICAL = 2
-    UNKNOWN = 3
-
-
 @dataclass(frozen=True)
 class Thresholds:
     """From which values on a check warns or alarms; infinite ones never do."""
 
     warning: Mapping[str, float]
     critical: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found for one taxpayer, or for the file where `taxpayer` is None.
-
-    `value` is None where there was too little to judge.
-    """
-
-    check: Check
-    state: State
-    taxpayer: Context | None
-    value: float | None
-    warning: float
-    critical: float
-    message: str
-
-    def __str__(self) -> str:
-        told = f"{self.state.name} {self.taxpayer or 'file'} {self.check.name}: {self.message}"
-        if self.taxpayer and self.taxpayer.name:
-            told += f" [{self.taxpayer.name}]"
-        return told if self.state is State.OK else f"{told}. {self.check.remedy}."
-
-    @property
-    def badness(self) -> tuple[State, float]:
-        """What sorts findings of one check; those not judged come first."""
-        if self.value is None:
-            return self.state, -inf
-        return self.state, -self.value if self.check.is_low_bad else self.value
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values; a threshold that is off is null."""
-        return {
-            "state": self.state.name,
-            "check": self.check.name,
-            **(self.taxpayer.as_json() if self.taxpayer else NO_TAXPAYER),
-            "value": self.value,
-            "warning": self.warning if isfinite(self.warning) else None,
-            "critical": self.critical if isfinite(self.critical) else None,
-            "message": self.message,
-            "remedy": None if self.state is State.OK else self.check.remedy,
-        }
 
 
 @dataclass(frozen=True)
@@ -101,7 +49,7 @@ class Verdict:
 
     @property
     def state(self) -> State:
-        return max(finding.state for finding in self.findings)
+        return worst(self.findings)
 
     @property
     def problems(self) -> list[Finding]:
@@ -115,14 +63,23 @@ class Verdict:
         if not self.problems:
             taxpayers = {finding.taxpayer for finding in self.findings} - {None}
             return f"KSEF OK: {len(self.findings)} checks of {len(taxpayers)} taxpayers"
-        states = [finding.state for finding in self.problems]
-        counts = [
-            f"{states.count(state)} {state.name.lower()}"
-            for state in (State.CRITICAL, State.WARNING)
-            if state in states
-        ]
-        names = dict.fromkeys(finding.check.name for finding in self.problems)
-        return f"KSEF {self.state.name}: {', '.join(counts)}: {', '.join(names)}"
+        topics = dict.fromkeys(finding.topic for finding in self.problems)
+        return f"KSEF {self.state.name}: {counts_text(self.problems)}: {', '.join(topics)}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        as_of = self.as_of and self.as_of.isoformat()
+        moments = {"as_of": as_of, "published_at": self.published_at.isoformat()}
+        return document(self.summary, self.findings, self.state, **moments)
+
+
+def line_of(finding: Finding) -> str:
+    """Write a finding of a check as one line: state, taxpayer, check, what, remedy."""
+    who = finding.taxpayer
+    told = f"{finding.state.name} {who or 'file'} {finding.topic}: {finding.message}"
+    if who and who.name:
+        told += f" [{who.name}]"
+    return f"{told}. {finding.remedy}." if finding.remedy else told
 
 
 def configured_thresholds(
@@ -137,7 +94,7 @@ def configured_thresholds(
 
 
 def _thresholds(level: str, options: Collection[str]) -> dict[str, float]:
-    given = _configured(level)
+    given = section(f"check.{level}")
     for option in options:
         name, _, value = option.partition("=")
         given[name.strip()] = value
@@ -147,19 +104,6 @@ def _thresholds(level: str, options: Collection[str]) -> dict[str, float]:
         )
     numbers = {name: _number(level, name, value) for name, value in given.items()}
     return {check.name: getattr(check, level) for check in CHECKS} | numbers
-
-
-def _configured(level: str) -> dict[str, Any]:
-    prefix = f"CHECK__{level.upper()}__"
-    named = [name.removeprefix(prefix).lower() for name in os.environ if name.startswith(prefix)]
-    try:
-        in_files: Any = dlt.config.get(f"check.{level}")
-    except TomlProviderReadException as error:
-        raise ConfigurationError(_line(str(error))) from None
-    if in_files is not None and not isinstance(in_files, dict):
-        raise ConfigurationError(f"check.{level} is no table; use {', '.join(NAMES)} in it")
-    # The environment goes before the files, as everywhere in dlt.
-    return {**(in_files or {}), **{name: os.environ[prefix + name.upper()] for name in named}}
 
 
 def _number(level: str, name: str, value: Any) -> float:
@@ -176,18 +120,26 @@ def _number(level: str, name: str, value: Any) -> float:
 
 
 def check(
-    database: Path, now: datetime, thresholds: Thresholds, ids: Collection[str] = ()
+    database: Path = Path("ksef.duckdb"),
+    *,
+    nips: Collection[str] = (),
+    thresholds: Thresholds | None = None,
+    now: datetime | None = None,
 ) -> Verdict:
-    """Judge the analysts' file at `now` (UTC), for all its taxpayers or those with these ids.
+    """Judge the analysts' file, for all its taxpayers or those with these identifiers.
 
-    Raises `WarehouseError` when it cannot be judged; the message says what to do.
+    Ages are counted to `now` (UTC), the system's time unless given; `thresholds` are the
+    configured ones. Raises `WarehouseError` when the file cannot be judged, and
+    `ConfigurationError` for thresholds that are none; the messages say what to do.
     """
+    limits = thresholds or configured_thresholds()
     with published(database) as connection:
-        taxpayers = _taxpayers(connection, database, ids)
+        taxpayers = _taxpayers(connection, database, nips)
+        moment = now or SystemClock().now()
         findings = [
             finding
             for check in CHECKS
-            for finding in _findings(connection, check, taxpayers, thresholds, now)
+            for finding in _findings(connection, check, taxpayers, limits, moment)
         ]
         (moments,) = _rows(connection, AS_OF_SQL)
         return Verdict(findings, **moments)
@@ -236,7 +188,9 @@ def _judged(
     if state is not State.OK:
         limit = critical if state is State.CRITICAL else warning
         message += f" ({state.name.lower()} at {limit:{check.form}})"
-    return Finding(check, state, taxpayer, value, warning, critical, message)
+    measure = Measure(value, warning, critical, check.form, check.is_low_bad)
+    remedy = None if state is State.OK else check.remedy
+    return Finding(state, check.name, message, remedy, taxpayer, measure)
 
 
 def _line(text: str) -> str:

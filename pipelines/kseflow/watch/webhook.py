@@ -8,11 +8,11 @@ from html import escape
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
-import dlt
 import httpx
 
 from kseflow.errors import KsefError
-from kseflow.watch.check import Verdict
+from kseflow.settings import section
+from kseflow.watch.check import Verdict, line_of
 
 TIMEOUT_S = 10.0
 SHOWN = 20  # findings in one message
@@ -23,14 +23,14 @@ class WebhookFailed(KsefError):
 
 
 def configured_webhook() -> str | None:
-    """Return `check.webhook` of dlt's configuration: secrets.toml, or CHECK__WEBHOOK."""
-    found: Any = dlt.config.get("check.webhook")
+    """Return `check.webhook` of the configuration: secrets.toml, or CHECK__WEBHOOK."""
+    found: Any = section("check").get("webhook")
     return str(found).strip() if found else None
 
 
 def text_of(verdict: Verdict) -> str:
     """Write the summary and the first findings."""
-    lines = [verdict.summary, *(f"• {finding}" for finding in verdict.problems[:SHOWN])]
+    lines = [verdict.summary, *(f"• {line_of(finding)}" for finding in verdict.problems[:SHOWN])]
     if (more := len(verdict.problems) - SHOWN) > 0:
         lines.append(f"and {more} more: run kseflow check")
     return "\n".join(lines)

@@ -23,7 +23,7 @@ from kseflow.errors import (
     LoginFailed,
 )
 from kseflow.loading.taxpayer import SEES_ALL_SESSIONS
-from kseflow.watch.doctor.examine import Line, error, ok, warning
+from kseflow.watch.finding import Finding, critical, ok, warning
 
 TIMEOUT_S = 10.0
 PATIENCE_S = 60.0  # for one taxpayer's login
@@ -36,7 +36,7 @@ NEEDED = {
 }
 
 
-def examine_service(base_url: str, clock: Clock) -> Generator[Line, None, bool]:
+def examine_service(base_url: str, clock: Clock) -> Generator[Finding, None, bool]:
     """Ask KSeF once, for its public keys; return whether it answered."""
     host = urlsplit(base_url).netloc
     sent_at = clock.now()
@@ -46,7 +46,7 @@ def examine_service(base_url: str, clock: Clock) -> Generator[Line, None, bool]:
     except (httpx.HTTPError, ValueError, ImportError) as problem:  # the latter of odd proxies
         reason = f": {problem}" if isinstance(problem, httpx.HTTPError) else ""
         told = f"{host} gives no answer{_way(base_url)}: {type(problem).__name__}{reason}"
-        yield error("network", told, _network_remedy(problem))
+        yield critical("network", told, _network_remedy(problem))
         return False
     received_at = clock.now()
     yield ok("network", f"{host} answers{_way(base_url)}")
@@ -65,7 +65,9 @@ def examine_service(base_url: str, clock: Clock) -> Generator[Line, None, bool]:
             yield _key_line(keys, usage, purpose, received_at)
     except (KsefError, KeyError, TypeError, ValueError) as problem:
         told = str(problem) if isinstance(problem, KsefError) else f"odd answer: {problem!r}"
-        yield error("public keys", told, "Try later; check the base URL, the proxy and firewalls")
+        yield critical(
+            "public keys", told, "Try later; check the base URL, the proxy and firewalls"
+        )
     return True
 
 
@@ -88,7 +90,7 @@ def _network_remedy(problem: Exception) -> str:
     return "Check network, DNS, firewall and HTTPS_PROXY; KSeF may be in maintenance"
 
 
-def _clock_line(response: httpx.Response, sent_at: datetime, received_at: datetime) -> Line:
+def _clock_line(response: httpx.Response, sent_at: datetime, received_at: datetime) -> Finding:
     """Compare clocks by the Date header, which is cut to whole seconds."""
     try:
         # The last one: a server in between may have put its own before it.
@@ -101,18 +103,20 @@ def _clock_line(response: httpx.Response, sent_at: datetime, received_at: dateti
     off_s = max(early_s, late_s, 0.0)
     if off_s <= SKEW_WARNING_S:
         return ok("clock", f"at most {off_s + 1:.0f} s off KSeF's")
-    made = error if off_s > SKEW_ERROR_S else warning
+    made = critical if off_s > SKEW_ERROR_S else warning
     side = "behind" if early_s > 0 else "ahead of"
     remedy = "Let the machine keep time by NTP, e.g. timedatectl set-ntp true"
     return made("clock", f"{off_s:.0f} s {side} KSeF's", remedy)
 
 
-def _key_line(keys: list[dict[str, Any]], usage: str, purpose: str, now: datetime) -> Line:
+def _key_line(keys: list[dict[str, Any]], usage: str, purpose: str, now: datetime) -> Finding:
     """Tell how long KSeF's keys for a usage last, and whether others follow."""
     try:
         newest = newest_key(keys, usage, now)
     except ContractViolation as problem:
-        return error("public keys", str(problem), f"No {purpose} until KSeF offers one; try later")
+        return critical(
+            "public keys", str(problem), f"No {purpose} until KSeF offers one; try later"
+        )
     ends = datetime.fromisoformat(newest["validTo"])
     begins = [datetime.fromisoformat(key["validFrom"]) for key in keys if usage in key["usage"]]
     following = [begin for begin in begins if begin > now]
@@ -132,7 +136,7 @@ def examine_taxpayer(
     spent: Mapping[tuple[Context, str], int],
     *,
     wants_exports: bool,
-) -> Iterator[Line]:
+) -> Iterator[Finding]:
     """Log in and read the rate limits; `spent` are the last hour's requests by group."""
     who = login.context
     box = TimeBox(clock, PATIENCE_S)
@@ -142,13 +146,13 @@ def examine_taxpayer(
     if trouble is not None and client.permissions is None:
         is_refused = isinstance(trouble, LoginFailed | AccessDenied)
         remedy = "Make a new token or certificate" if is_refused else "Try again later"
-        yield error("login", str(trouble), remedy, who)
+        yield critical("login", str(trouble), remedy, who)
         return
     kind = "the token" if isinstance(login, TokenCredentials) else "the certificate"
     yield ok("login", f"works with {kind}", who)
     yield from _permission_lines(client, kind, wants_exports)
     if trouble is not None:
-        yield error("limits", str(trouble), "Try later; loads use KSeF's published limits", who)
+        yield critical("limits", str(trouble), "Try later; loads use KSeF's published limits", who)
     else:
         yield ok("limits", _limits_text(client, spent), who)
 
@@ -163,7 +167,7 @@ async def _tried(client: KsefClient) -> KsefError | None:
     return None
 
 
-def _permission_lines(client: KsefClient, kind: str, wants_exports: bool) -> Iterator[Line]:
+def _permission_lines(client: KsefClient, kind: str, wants_exports: bool) -> Iterator[Finding]:
     """Compare what the login may do with what a load needs: no less, and no more."""
     who, may = client.context, client.permissions
     if may is None:
@@ -177,7 +181,7 @@ def _permission_lines(client: KsefClient, kind: str, wants_exports: bool) -> Ite
     for name in lacking:
         remedy = f"Make a new login with {' and '.join(NEEDED)}: a token's permissions stay"
         # Who sends invoices sees at least the own sessions; to others KSeF refuses the list.
-        made = warning if name == "InvoiceRead" or "InvoiceWrite" in may else error
+        made = warning if name == "InvoiceRead" or "InvoiceWrite" in may else critical
         yield made("permissions", f"{name} is missing: {NEEDED[name]}", remedy, who)
     if more := sorted(may - set(NEEDED)):
         remedy = f"Give a login for loads {' and '.join(NEEDED)} only: it may leak"

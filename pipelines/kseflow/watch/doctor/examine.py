@@ -5,18 +5,16 @@ KSeF is asked for its public keys once, and for each taxpayer's login and rate l
 """
 
 from collections.abc import Collection, Generator, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
-from typing import Any
 
 from dlt.common.configuration.utils import get_resolved_traces
 
+from kseflow.api.address import base_url_of
 from kseflow.api.credentials import CertificateCredentials, Credentials
 from kseflow.clock import Clock
-from kseflow.context import NO_TAXPAYER, Context
+from kseflow.context import Context
 from kseflow.errors import ConfigurationError
 from kseflow.logins import (
     configured_environment,
@@ -25,60 +23,22 @@ from kseflow.logins import (
     taxpayer_names,
 )
 from kseflow.watch.check import configured_thresholds
+from kseflow.watch.doctor.api import examine_service, examine_taxpayer
+from kseflow.watch.doctor.files import examine_databases, spent_requests
+from kseflow.watch.finding import Finding, critical, ok, warning
 from kseflow.watch.webhook import configured_webhook
 
 CERTIFICATE_DAYS = 30  # before its end, a certificate should be renewed
 PACKAGES = ("kseflow", "dlt", "duckdb", "dbt-core", "dbt-duckdb")
 
 
-class Health(StrEnum):
-    """How a line is; only an error makes the doctor's exit code 1."""
-
-    OK = "OK"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True)
-class Line:
-    """One answer, of one taxpayer or of all (None), and the remedy where it is not OK."""
-
-    health: Health
-    topic: str
-    message: str
-    remedy: str | None = None
-    taxpayer: Context | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        told = vars(self) | {"health": self.health.value}
-        taxpayer = told.pop("taxpayer")
-        return told | (taxpayer.as_json() if taxpayer else NO_TAXPAYER)
-
-
-def ok(topic: str, message: str, taxpayer: Context | None = None) -> Line:
-    return Line(Health.OK, topic, message, None, taxpayer)
-
-
-def warning(topic: str, message: str, remedy: str, taxpayer: Context | None = None) -> Line:
-    return Line(Health.WARNING, topic, message, remedy, taxpayer)
-
-
-def error(topic: str, message: str, remedy: str, taxpayer: Context | None = None) -> Line:
-    return Line(Health.ERROR, topic, message, remedy, taxpayer)
-
-
 def examine(
     database: Path, clock: Clock, *, environment: str | None = None, ids: Collection[str] = ()
-) -> Iterator[Line]:
+) -> Iterator[Finding]:
     """Yield the lines as they become known: configuration, database, KSeF, each taxpayer.
 
     `database` is the analysts' file; `ids` restricts to these taxpayers.
     """
-    from kseflow.api.address import base_url_of
-    from kseflow.watch.doctor.api import examine_service, examine_taxpayer
-    from kseflow.watch.doctor.files import examine_databases, spent_requests
-
     yield ok("versions", ", ".join([f"Python {python_version()}", *map(_versioned, PACKAGES)]))
     logins = yield from _examine_configuration(clock, ids)
     wants_exports = yield from _examine_options()
@@ -86,7 +46,7 @@ def examine(
     try:
         base_url = base_url_of(environment or configured_environment())
     except ConfigurationError as problem:
-        yield error("environment", str(problem), "KSeF will be asked when that is corrected")
+        yield critical("environment", str(problem), "KSeF will be asked when that is corrected")
     yield from examine_databases(database, base_url)
     if base_url is None:
         return
@@ -96,14 +56,14 @@ def examine(
         if is_reached:
             yield from examine_taxpayer(base_url, login, clock, spent, wants_exports=wants_exports)
         else:
-            yield error("login", "not tried", "Let KSeF be reached first", login.context)
+            yield critical("login", "not tried", "Let KSeF be reached first", login.context)
 
 
 def _versioned(package: str) -> str:
     return f"{package} {version(package)}"
 
 
-def _examine_options() -> Generator[Line, None, bool]:
+def _examine_options() -> Generator[Finding, None, bool]:
     """Read the options of load and check; return whether exports are wanted."""
     wants_exports = True
     try:
@@ -111,7 +71,7 @@ def _examine_options() -> Generator[Line, None, bool]:
         configured_thresholds()
         is_posted = configured_webhook() is not None
     except ConfigurationError as problem:
-        yield error("configuration", str(problem), "Correct .dlt/config.toml or variables")
+        yield critical("configuration", str(problem), "Correct .dlt/config.toml or variables")
         return wants_exports
     if is_posted:
         yield ok("webhook", "kseflow check posts its findings to the configured webhook")
@@ -122,13 +82,13 @@ def _examine_options() -> Generator[Line, None, bool]:
 
 def _examine_configuration(
     clock: Clock, ids: Collection[str]
-) -> Generator[Line, None, list[Credentials]]:
+) -> Generator[Finding, None, list[Credentials]]:
     """Say who is configured, and how; return the logins that can be tried."""
     logins: dict[Context, Credentials] = {}
     try:
         names: list[str | None] = [*taxpayer_names()]
     except ConfigurationError as problem:
-        yield error("configuration", str(problem), "Correct the files in .dlt")
+        yield critical("configuration", str(problem), "Correct the files in .dlt")
         return []
     for name in names or [None]:
         where = f"sources.ksef.{name}" if name else "sources.ksef"
@@ -137,22 +97,22 @@ def _examine_configuration(
             login = credentials_of(name)
         except ConfigurationError as problem:
             told = f"{where}: {problem!s}"
-            yield error("configuration", told, "Correct this section; see README")
+            yield critical("configuration", told, "Correct this section; see README")
             continue
         if ids and login.context.id not in ids:
             continue
         if login.context in logins:
-            yield error("configuration", f"{where} is configured twice", "Keep one of the two")
+            yield critical("configuration", f"{where} is configured twice", "Keep one of the two")
             continue
         logins[login.context] = login
         yield from _examine_login(login, where, clock)
     if unknown := set(ids) - {context.id for context in logins}:
         told = f"--nip {min(unknown)}: no such taxpayer is configured"
-        yield error("configuration", told, "Configure it, or correct the NIP")
+        yield critical("configuration", told, "Configure it, or correct the NIP")
     return list(logins.values())
 
 
-def _examine_login(login: Credentials, where: str, clock: Clock) -> Iterator[Line]:
+def _examine_login(login: Credentials, where: str, clock: Clock) -> Iterator[Finding]:
     """Say what somebody logs in with and where that is from; never the secret itself."""
     if not isinstance(login, CertificateCredentials):
         yield ok("configuration", f"{where}: a token from {_origin('token')}", login.context)
@@ -164,7 +124,7 @@ def _examine_login(login: Credentials, where: str, clock: Clock) -> Iterator[Lin
     days_left = (ends - now).days
     told = f"valid from {begins:%Y-%m-%d} to {ends:%Y-%m-%d}, {days_left} days left"
     if not begins <= now <= ends:
-        yield error("certificate", f"not valid now: {told}", renew, login.context)
+        yield critical("certificate", f"not valid now: {told}", renew, login.context)
     elif days_left < CERTIFICATE_DAYS:
         yield warning("certificate", told, renew, login.context)
     else:

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 from kseflow.api.address import is_loopback
+from kseflow.clock import moment_text
 from kseflow.constants import DATASET
 from kseflow.context import Context
 from kseflow.database import is_locked, load_file, locked
@@ -17,8 +18,7 @@ from kseflow.errors import WarehouseError
 from kseflow.loading.warehouse import Warehouse
 from kseflow.marts.publish import last_published
 from kseflow.raw.tables import SYNC_LOG, TABLES
-from kseflow.terminal import moment_text
-from kseflow.watch.doctor.examine import Line, error, ok, warning
+from kseflow.watch.finding import Finding, critical, ok, warning
 
 FREE_BYTES = 1_000_000_000  # beside room for both files anew: dlt's and dbt's working files
 DLT_TABLES = ("_dlt_loads", "_dlt_pipeline_state", "_dlt_version")
@@ -30,7 +30,7 @@ group by all
 """
 
 
-def examine_databases(database: Path, base_url: str | None) -> Iterator[Line]:
+def examine_databases(database: Path, base_url: str | None) -> Iterator[Finding]:
     """Examine the analysts' file and the load's own; `base_url` is where loads ask."""
     own = load_file(database)
     yield _disk_line(database, own)
@@ -43,7 +43,7 @@ def examine_databases(database: Path, base_url: str | None) -> Iterator[Line]:
         yield from _content_lines(warehouse, own, base_url)
         yield _published_line(database, warehouse)
     except (WarehouseError, duckdb.Error) as problem:
-        yield error("database", f"not examined: {problem}", "See above, and try again")
+        yield critical("database", f"not examined: {problem}", "See above, and try again")
 
 
 def spent_requests(database: Path, now: datetime) -> Mapping[tuple[Context, str], int]:
@@ -55,19 +55,19 @@ def spent_requests(database: Path, now: datetime) -> Mapping[tuple[Context, str]
     return {key: len(moments) for key, moments in times.items()}
 
 
-def _disk_line(database: Path, own: Path) -> Line:
+def _disk_line(database: Path, own: Path) -> Finding:
     folder = next(path for path in own.resolve().parents if path.exists())
     free = shutil.disk_usage(folder).free
     needed = FREE_BYTES + sum(path.stat().st_size for path in (own, database) if path.exists())
     told = f"{_size(free)} free in {folder}"
     if not os.access(folder, os.W_OK):
-        return error("disk", f"{folder} cannot be written", "Correct the folder's permissions")
+        return critical("disk", f"{folder} cannot be written", "Correct the folder's permissions")
     if free < needed:
         return warning("disk", told, f"Make room: a load with its build needs {_size(needed)}")
     return ok("disk", told)
 
 
-def _writing_line(own: Path) -> Line:
+def _writing_line(own: Path) -> Finding:
     """Open the file as a load does."""
     size = _size(own.stat().st_size)
     try:
@@ -75,16 +75,16 @@ def _writing_line(own: Path) -> Line:
             return ok("database", f"{own}, {size}, can be written")
     except WarehouseError as problem:
         held = problem.__cause__ is None or is_locked(problem.__cause__)
-        made = warning if held else error
+        made = warning if held else critical
         return made("database", str(problem), "A load that runs is no fault; else close it")
 
 
-def _content_lines(warehouse: Warehouse, own: Path, base_url: str | None) -> Iterator[Line]:
+def _content_lines(warehouse: Warehouse, own: Path, base_url: str | None) -> Iterator[Finding]:
     known = {url for url in warehouse.environments() if not is_loopback(url)}
     told = f"data of {', '.join(sorted(warehouse.environments())) or 'no environment yet'}"
     if known and base_url and base_url not in known and not is_loopback(base_url):
         remedy = "Use another --database for each environment"
-        yield error("environment", f"{own} holds {told}, not of {base_url}", remedy)
+        yield critical("environment", f"{own} holds {told}, not of {base_url}", remedy)
     else:
         yield ok("environment", f"{base_url or 'not configured'}; {own} holds {told}")
     found = {row["table_name"]: set(row["names"]) for row in warehouse.rows(COLUMNS_SQL)}
@@ -102,7 +102,7 @@ def _content_lines(warehouse: Warehouse, own: Path, base_url: str | None) -> Ite
         yield ok("tables", f"{count} of {len(TABLES)} loaded so far, all columns as expected")
 
 
-def _published_line(database: Path, warehouse: Warehouse) -> Line:
+def _published_line(database: Path, warehouse: Warehouse) -> Finding:
     """Compare what analysts read with the last load."""
     published = last_published(database)
     if published is None:

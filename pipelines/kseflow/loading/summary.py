@@ -1,0 +1,32 @@
+"""What a load did, for those who print it or schedule the next one."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from kseflow.context import Context
+
+
+@dataclass(frozen=True)
+class LoadSummary:
+    """What one run did; times are UTC."""
+
+    run_id: str
+    database: Path
+    started_at: datetime
+    ended_at: datetime
+    parts: list[dict[str, Any]]
+    request_counts: dict[str, int]
+    waited_s: float
+    failed_taxpayers: list[Context]
+    is_stopped: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values and moments."""
+        parts = [
+            part["taxpayer"].as_json() | {k: v for k, v in part.items() if k != "taxpayer"}
+            for part in self.parts
+        ]
+        failed = [taxpayer.as_json() for taxpayer in self.failed_taxpayers]
+        return vars(self) | {"parts": parts, "failed_taxpayers": failed}
