@@ -33,6 +33,8 @@ class Wire(httpx.AsyncBaseTransport):
             await asyncio.sleep(self._latency_s * self._random.uniform(0.5, 1.5))
             with httpx.Client(transport=self._inner) as wire:
                 answer = wire.send(request)
+        except ConnectionError as error:
+            raise httpx.RemoteProtocolError(str(error)) from error
         finally:
             self.in_flight_count -= 1
         return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)

@@ -45,6 +45,11 @@ def load(
     if credentials is None:
         credentials = configured_credentials(nips)
     box = box or TimeBox(SystemClock(), max_time_s)
-    clients = make_clients(environment or configured_environment(), credentials, box)
+    clients = make_clients(
+        environment or configured_environment(),
+        credentials,
+        box,
+        requests_in_flight=asked.requests_in_flight,
+    )
     file = load_file(database)
     return run.load(clients, file, box, asked, only=only, lock_wait_s=lock_wait_s, watch=watch)

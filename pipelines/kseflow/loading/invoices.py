@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from kseflow.api.client import Page
 from kseflow.constants import ACCEPTED_STATUS_CODE, COMPLETION_RESERVE
 from kseflow.errors import KsefError, LoginFailed, OutOfTime
-from kseflow.loading.share import Lane, Share
+from kseflow.loading.share import Lane, Share, trouble_of
 from kseflow.loading.worklist import INVOICE_TABLES, Backlog, Work
 from kseflow.raw.tables import FAILED_INVOICES, INVOICE_READS, SESSION_INVOICES
 
@@ -106,7 +106,8 @@ def _has_budget_left(share: Share) -> bool:
 
 async def _read(share: Share, lane: Lane, work: Work, pages: AsyncIterator[Page]) -> None:
     """Read one session; raises its trouble only where others would have it as well."""
-    row_count, trouble = 0, None
+    row_count = 0
+    trouble: KsefError | None = None
     read_at = share.client.now()
     try:
         async for page in pages:
@@ -114,9 +115,9 @@ async def _read(share: Share, lane: Lane, work: Work, pages: AsyncIterator[Page]
             row_count += _keep(share, lane, work, page)
     except (OutOfTime, LoginFailed):
         raise
-    except KsefError as error:
-        trouble = error
-        lane.log.fail(f"{share.context}: session {work.session_reference_number}: {error}")
+    except Exception as error:
+        trouble = trouble_of(error)
+        lane.log.fail(f"{share.context}: session {work.session_reference_number}: {trouble}")
     reading = {
         **share.stamps(read_at),
         "session_reference_number": work.session_reference_number,

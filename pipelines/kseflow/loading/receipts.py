@@ -1,7 +1,7 @@
 """Drain: read sessions' receipts (UPO), those of the largest sessions first."""
 
 from kseflow.errors import KsefError, LoginFailed, OutOfTime
-from kseflow.loading.share import Lane, Share
+from kseflow.loading.share import Lane, Share, trouble_of
 from kseflow.loading.upo import session_upo_pages, upo_documents
 from kseflow.loading.worklist import Backlog, Work
 from kseflow.raw.tables import UPO_DOCUMENTS, UPO_READS
@@ -25,9 +25,9 @@ async def _read(share: Share, lane: Lane, work: Work) -> None:
             pages.append(upo_documents(page, share.context, reference))
     except (OutOfTime, LoginFailed):
         raise
-    except KsefError as error:
-        trouble, pages = error, []
-        lane.log.fail(f"{share.context}: session {reference}: {error}")
+    except Exception as error:
+        trouble, pages = trouble_of(error), []
+        lane.log.fail(f"{share.context}: session {reference}: {trouble}")
     row_count = sum(rows.num_rows for rows in pages)
     lane.log.page_count += len(pages)
     lane.log.row_count += row_count

@@ -122,6 +122,14 @@ class Run:
     unpacking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
 
+def trouble_of(error: Exception) -> KsefError:
+    """Return what to tell of an error: a bug of ours stops no other session or taxpayer either."""
+    if isinstance(error, KsefError):
+        return error
+    log.debug("%s", "".join(traceback.format_exception(error)))
+    return KsefError(f"{type(error).__name__}: {error} (a bug; -v shows where)")
+
+
 class Share:
     """One taxpayer's share: the client to ask, and where rows and cursors go."""
 
@@ -158,14 +166,9 @@ class Share:
             lane.trouble = error
             if lane.log.outcome == "running":
                 lane.log.outcome, lane.log.message = "out of time", str(error)
-        except KsefError as error:
-            lane.trouble = error
-            lane.log.fail(f"{self.context}: {error}")
-        except Exception as error:  # a bug of ours stops no other taxpayer; the log shows where
-            log.debug("%s", traceback.format_exc())
-            lane.trouble = KsefError(str(error))
-            name = type(error).__name__
-            lane.log.fail(f"{self.context}: {name}: {error} (a bug; -v shows where)")
+        except Exception as error:
+            lane.trouble = trouble_of(error)
+            lane.log.fail(f"{self.context}: {lane.trouble}")
         finally:
             lane.log.ended_at = self.client.now()
         if lane.log.outcome == "running":

@@ -407,7 +407,8 @@ class Worklist:
         """Return the rows of `lacking`; of all taxpayers at once as long as nothing has changed."""
         key = context.type, context.id
         if key in self._changed:
-            return self.lacking(context, in_progress=in_progress, receipts=receipts).to_pylist()
+            found_now = self.lacking(context, in_progress=in_progress, receipts=receipts)
+            return list(found_now.to_pylist())
         options = in_progress, receipts
         if options not in self._lacking_at_first:
             found: dict[tuple[str, str], list[Row]] = {}
