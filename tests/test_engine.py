@@ -313,10 +313,8 @@ def test_rows_that_await_their_storage_date_are_asked_one_by_one(stage: Any) -> 
         taxpayers=1,
         days=2,
         sessions_per_day=60,
-        largest_session=4,
         limits="production",
         counted_failures="never",
-        world_options={"bulk_storage_s": 3600},
     )
     made.clock.sleep(1800)
     load_wired(made)
