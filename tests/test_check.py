@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -47,8 +48,13 @@ def healthy(tmp_path: Path) -> Path:
     return copy_published(tmp_path, healthy=True)
 
 
-def found(database: Path, **more: object) -> Verdict:
+def found(database: Path, **more: Any) -> Verdict:
     return check(database, now=NOW, thresholds=DEFAULTS, **more)
+
+
+def value_of(finding: Finding) -> float | None:
+    assert finding.measure
+    return finding.measure.value
 
 
 def of(verdict: Verdict, name: str, nip: str | None = FIRST) -> Finding:
@@ -60,7 +66,7 @@ def of(verdict: Verdict, name: str, nip: str | None = FIRST) -> Finding:
     return finding
 
 
-def test_a_healthy_copy_is_ok_in_every_check_of_every_taxpayer(healthy):
+def test_a_healthy_copy_is_ok_in_every_check_of_every_taxpayer(healthy: Path) -> None:
     verdict = found(healthy)
     assert [str(problem) for problem in verdict.problems] == []
     assert verdict.state is State.OK
@@ -148,7 +154,9 @@ def test_a_healthy_copy_is_ok_in_every_check_of_every_taxpayer(healthy):
         ),
     ],
 )
-def test_each_problem_is_a_finding_of_its_taxpayer_alone(healthy, name, sql, state, told):
+def test_each_problem_is_a_finding_of_its_taxpayer_alone(
+    healthy: Path, name: str, sql: str, state: State, told: str
+) -> None:
     change(healthy, sql)
     verdict = found(healthy)
     assert [problem.topic for problem in verdict.problems] == [name]
@@ -160,7 +168,7 @@ def test_each_problem_is_a_finding_of_its_taxpayer_alone(healthy, name, sql, sta
     assert line_of(finding).endswith(f"{finding.remedy}.")
 
 
-def test_rates_are_of_summed_counts_of_seven_warsaw_days(tmp_path):
+def test_rates_are_of_summed_counts_of_seven_warsaw_days(tmp_path: Path) -> None:
     database = copy_published(tmp_path)
     with duckdb.connect(str(database), read_only=True) as connection:
         failed, decided = connection.execute(
@@ -169,21 +177,21 @@ def test_rates_are_of_summed_counts_of_seven_warsaw_days(tmp_path):
             [SECOND],
         ).fetchall()[0]
     finding = of(found(database), "failure_rate", SECOND)
-    assert finding.measure.value == failed / decided
+    assert value_of(finding) == failed / decided
     assert f"{failed:,} of {decided:,} invoices of the last 7 days failed" in finding.message
 
 
-def test_days_before_the_last_seven_are_in_no_rate(healthy):
+def test_days_before_the_last_seven_are_in_no_rate(healthy: Path) -> None:
     change(
         healthy,
         "update marts.daily_outcomes set failed_count = decided_count "
         "where day < (select max(day) from marts.daily_outcomes);"
         "update marts.as_of set as_of_day = as_of_day + 6",
     )
-    assert of(found(healthy), "failure_rate").measure.value == 0
+    assert value_of(of(found(healthy), "failure_rate")) == 0
 
 
-def test_a_rate_of_few_invoices_is_not_judged_and_says_so(healthy):
+def test_a_rate_of_few_invoices_is_not_judged_and_says_so(healthy: Path) -> None:
     change(
         healthy,
         f"update marts.daily_outcomes set failed_count = 1, decided_count = 1 where {OF_FIRST};"
@@ -192,12 +200,12 @@ def test_a_rate_of_few_invoices_is_not_judged_and_says_so(healthy):
     verdict = found(healthy)
     few, none = of(verdict, "failure_rate"), of(verdict, "failure_rate", SECOND)
     assert few.state is none.state is State.OK
-    assert few.measure.value is None
+    assert value_of(few) is None
     assert f"of at least {MINIMUM_COUNT} invoices" in few.message
     assert none.message == f"not judged: 0 of at least {MINIMUM_COUNT} invoices"
 
 
-def test_unresolved_failures_are_counted_and_the_oldest_has_its_age(tmp_path):
+def test_unresolved_failures_are_counted_and_the_oldest_has_its_age(tmp_path: Path) -> None:
     database = copy_published(tmp_path)
     change(
         database,
@@ -210,12 +218,12 @@ def test_unresolved_failures_are_counted_and_the_oldest_has_its_age(tmp_path):
             f"where {OF_FIRST} and age_days < 30"
         ).fetchall()[0]
     verdict = found(database)
-    assert of(verdict, "unresolved_failures").measure.value == count > 0
+    assert value_of(of(verdict, "unresolved_failures")) == count > 0
     assert f"{count:,} (older ones: 1)" in of(verdict, "unresolved_failures").message
-    assert of(verdict, "unresolved_age_days").measure.value == oldest
+    assert value_of(of(verdict, "unresolved_age_days")) == oldest
 
 
-def test_an_online_session_closed_without_an_invoice_is_no_failed_session(healthy):
+def test_an_online_session_closed_without_an_invoice_is_no_failed_session(healthy: Path) -> None:
     change(
         healthy,
         "update marts.sessions set is_failed_as_whole = true, outcome = 'cancelled', "
@@ -234,8 +242,8 @@ def test_an_online_session_closed_without_an_invoice_is_no_failed_session(health
     ],
 )
 def test_a_session_is_incomplete_only_when_it_should_have_been_read(
-    healthy, hours, cause, expected
-):
+    healthy: Path, hours: int, cause: str, expected: int
+) -> None:
     change(
         healthy,
         "insert into marts.session_reconciliation by name "
@@ -245,13 +253,15 @@ def test_a_session_is_incomplete_only_when_it_should_have_been_read(
         f"(values ('total'), ('accepted')) as counters (counter) where {ONE_SESSION}",
     )
     verdict = found(healthy)
-    assert of(verdict, "incomplete_sessions").measure.value == expected
-    assert of(verdict, "missing_invoices").measure.value == 9 * expected
+    assert value_of(of(verdict, "incomplete_sessions")) == expected
+    assert value_of(of(verdict, "missing_invoices")) == 9 * expected
     assert (cause in of(verdict, "incomplete_sessions").message) == bool(expected)
 
 
 @pytest.mark.parametrize(("reaches", "expected"), [("next_from", False), ("gap_from", True)])
-def test_a_gap_is_none_when_another_window_spans_all_of_it(healthy, reaches, expected):
+def test_a_gap_is_none_when_another_window_spans_all_of_it(
+    healthy: Path, reaches: str, expected: Any
+) -> None:
     change(
         healthy,
         "update marts.package_windows set relation = 'gap', difference_seconds = 90, "
@@ -262,10 +272,10 @@ def test_a_gap_is_none_when_another_window_spans_all_of_it(healthy, reaches, exp
         "from marts.package_windows as windows, "
         "lateral (select requested_from - interval 90 seconds as gap_from)",
     )
-    assert bool(of(found(healthy), "package_gaps").measure.value) is expected
+    assert bool(value_of(of(found(healthy), "package_gaps"))) is expected
 
 
-def test_a_taxpayer_whose_login_fails_is_found_with_the_reason(healthy):
+def test_a_taxpayer_whose_login_fails_is_found_with_the_reason(healthy: Path) -> None:
     change(
         healthy,
         f"delete from staging.stg_sync_log where {OF_FIRST} and part != 'login';"
@@ -277,7 +287,7 @@ def test_a_taxpayer_whose_login_fails_is_found_with_the_reason(healthy):
     assert "the last trouble was: Token {unieważniony}" in finding.message
 
 
-def test_trouble_that_a_later_load_overcame_is_not_told(healthy):
+def test_trouble_that_a_later_load_overcame_is_not_told(healthy: Path) -> None:
     change(
         healthy,
         "insert into staging.stg_sync_log by name select * replace ('failed' as outcome, "
@@ -290,22 +300,22 @@ def test_trouble_that_a_later_load_overcame_is_not_told(healthy):
     assert "old trouble" not in finding.message
 
 
-def test_a_published_file_that_grows_old_is_found_once(healthy):
+def test_a_published_file_that_grows_old_is_found_once(healthy: Path) -> None:
     verdict = check(healthy, now=NOW + timedelta(hours=30), thresholds=DEFAULTS)
     (finding,) = (f for f in verdict.findings if f.topic == "published_age_hours")
     assert finding.state is State.CRITICAL
-    assert finding.measure.value == pytest.approx(30.5)
+    assert value_of(finding) == pytest.approx(30.5)
     assert line_of(finding).startswith("CRITICAL file published_age_hours: ")
 
 
-def test_only_the_named_taxpayers_are_judged(healthy):
+def test_only_the_named_taxpayers_are_judged(healthy: Path) -> None:
     verdict = found(healthy, nips=[SECOND])
     assert {f.taxpayer.id for f in verdict.findings if f.taxpayer} == {SECOND}
     with pytest.raises(WarehouseError, match="no such taxpayer"):
         found(healthy, nips=["1111111111"])
 
 
-def test_what_cannot_be_checked_says_what_to_do(tmp_path, healthy):
+def test_what_cannot_be_checked_says_what_to_do(tmp_path: Path, healthy: Path) -> None:
     with pytest.raises(WarehouseError, match="run kseflow load --build first"):
         found(tmp_path / "nowhere.duckdb")
     with pytest.raises(WarehouseError, match=r"lacks marts .* run kseflow build"):
@@ -318,7 +328,9 @@ def test_what_cannot_be_checked_says_what_to_do(tmp_path, healthy):
         found(tmp_path / "text.duckdb")
 
 
-def test_thresholds_come_from_options_before_the_environment_before_defaults(monkeypatch):
+def test_thresholds_come_from_options_before_the_environment_before_defaults(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("CHECK__WARNING__FAILURE_RATE", "0.11")
     monkeypatch.setenv("CHECK__CRITICAL__STUCK_SESSIONS", "3")
     thresholds = configured_thresholds(
@@ -334,19 +346,19 @@ def test_thresholds_come_from_options_before_the_environment_before_defaults(mon
 @pytest.mark.parametrize(
     "option", ["failur_rate=1", "failure_rate=much", "failure_rate", "x", "failure_rate=nan"]
 )
-def test_a_threshold_that_is_none_is_refused_with_all_names(option):
+def test_a_threshold_that_is_none_is_refused_with_all_names(option: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         configured_thresholds([option], [])
     assert all(name in str(refused.value) for name in NAMES)
 
 
-def test_an_unknown_name_in_the_environment_is_refused_too(monkeypatch):
+def test_an_unknown_name_in_the_environment_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHECK__WARNING__FAILUR_RATE", "0.11")
     with pytest.raises(ConfigurationError, match="'failur_rate': there is no such check"):
         configured_thresholds()
 
 
-def test_infinity_turns_any_threshold_off(tmp_path):
+def test_infinity_turns_any_threshold_off(tmp_path: Path) -> None:
     database = copy_published(tmp_path)
     off = [f"{name}=inf" for name in NAMES]
     verdict = check(
@@ -359,9 +371,9 @@ def test_infinity_turns_any_threshold_off(tmp_path):
 
 
 @contextmanager
-def receiver(status: int = 200) -> Iterator[tuple[str, list[dict]]]:
+def receiver(status: int = 200) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Take webhooks; yield the URL, with a secret in it, and what was received."""
-    received: list[dict] = []
+    received: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -383,7 +395,9 @@ def receiver(status: int = 200) -> Iterator[tuple[str, list[dict]]]:
             thread.join()
 
 
-def test_a_webhook_is_sent_as_slack_takes_it_and_its_url_is_logged_nowhere(caplog):
+def test_a_webhook_is_sent_as_slack_takes_it_and_its_url_is_logged_nowhere(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level("DEBUG")
     with receiver() as (url, received):
         post(url, "5 < 6 & 7")
@@ -394,7 +408,7 @@ def test_a_webhook_is_sent_as_slack_takes_it_and_its_url_is_logged_nowhere(caplo
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:9/T0PSECRET", "T0PSECRET", "ftp://x/T0PSECRET", "http://[T0PSECRET"]
 )
-def test_a_webhook_that_cannot_be_reached_is_told_without_its_url(url):
+def test_a_webhook_that_cannot_be_reached_is_told_without_its_url(url: str) -> None:
     with pytest.raises(WebhookFailed) as failed:
         post(url, "text")
     assert SECRET not in str(failed.value)
@@ -402,7 +416,7 @@ def test_a_webhook_that_cannot_be_reached_is_told_without_its_url(url):
     assert failed.value.__suppress_context__
 
 
-def test_a_message_to_a_chat_is_short(tmp_path):
+def test_a_message_to_a_chat_is_short(tmp_path: Path) -> None:
     database = copy_published(tmp_path)
     always = [f"{name}=0" for name in NAMES if name != "first_pass_rate"]
     verdict = check(
@@ -435,7 +449,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> "subprocess.Comple
     )
 
 
-def test_all_is_well_exits_0_and_sends_nothing(healthy):
+def test_all_is_well_exits_0_and_sends_nothing(healthy: Path) -> None:
     with receiver() as (url, received):
         told = run(healthy.parent, *AGES_OFF, CHECK__WEBHOOK=url)
     assert told.returncode == 0, told.stderr
@@ -444,7 +458,7 @@ def test_all_is_well_exits_0_and_sends_nothing(healthy):
     assert received == []
 
 
-def test_a_warning_exits_1_and_reaches_the_webhook_from_secrets_toml(healthy):
+def test_a_warning_exits_1_and_reaches_the_webhook_from_secrets_toml(healthy: Path) -> None:
     change(healthy, f"update marts.sessions set is_stuck = true where {ONE_SESSION}")
     (healthy.parent / ".dlt").mkdir()
     with receiver() as (url, received):
@@ -460,7 +474,7 @@ def test_a_warning_exits_1_and_reaches_the_webhook_from_secrets_toml(healthy):
     assert SECRET not in told.stdout + told.stderr
 
 
-def test_critical_exits_2_and_is_json_for_machines_though_the_webhook_fails(healthy):
+def test_critical_exits_2_and_is_json_for_machines_though_the_webhook_fails(healthy: Path) -> None:
     change(healthy, f"update marts.daily_outcomes set failed_count = 30 where {OF_FIRST}")
     (healthy.parent / ".dlt").mkdir()
     (healthy.parent / ".dlt" / "config.toml").write_text("[check.critical]\nfailure_rate = 0.3\n")
@@ -475,11 +489,13 @@ def test_critical_exits_2_and_is_json_for_machines_though_the_webhook_fails(heal
     (bad,) = (finding for finding in document["findings"] if finding["state"] != "OK")
     assert (bad["topic"], bad["context_id"], bad["value"]) == ("failure_rate", FIRST, 0.3)
     assert (bad["warning"], bad["critical"]) == (0.05, 0.3)
-    ages = [f for f in document["findings"] if f["check"] == "load_age_hours"]
+    ages = [f for f in document["findings"] if f["topic"] == "load_age_hours"]
     assert [f["critical"] for f in ages] == [None, None]
 
 
-def test_what_cannot_be_checked_exits_3_with_one_line_and_reaches_the_webhook(tmp_path):
+def test_what_cannot_be_checked_exits_3_with_one_line_and_reaches_the_webhook(
+    tmp_path: Path,
+) -> None:
     with receiver() as (url, received):
         told = run(tmp_path, "--webhook", url)
     assert told.returncode == 3
@@ -489,13 +505,13 @@ def test_what_cannot_be_checked_exits_3_with_one_line_and_reaches_the_webhook(tm
     assert [message["json"]["text"] for message in received] == [told.stdout.strip()]
 
 
-def test_what_cannot_be_checked_is_json_as_well(tmp_path):
+def test_what_cannot_be_checked_is_json_as_well(tmp_path: Path) -> None:
     told = CliRunner().invoke(app, ["check", "--json", "--database", str(tmp_path / "none.duckdb")])
     assert told.exit_code == 3
     assert json.loads(told.stdout)["state"] == "UNKNOWN"
 
 
-def test_wrong_options_are_unknown_to_a_monitor_and_no_alarm():
+def test_wrong_options_are_unknown_to_a_monitor_and_no_alarm() -> None:
     told = CliRunner(env={"COLUMNS": "1000"}).invoke(app, ["check", "--warning", "failur_rate=1"])
     assert told.exit_code == 3
     assert "there is no such check; use load_age_hours" in " ".join(told.stderr.split())

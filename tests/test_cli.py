@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -46,13 +48,13 @@ class Shell:
         out, err = process.communicate(timeout=120)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def emulate(self, *arguments: str) -> dict:
+    def emulate(self, *arguments: str) -> dict[str, Any]:
         process = self.start("emulate", "--at", EMULATED_AT, *arguments)
         assert process.stdout is not None
-        introduction: dict = json.loads(process.stdout.readline())
+        introduction: dict[str, Any] = json.loads(process.stdout.readline())
         return introduction
 
-    def log_in(self, introduction: dict, *, count: int = 1) -> None:
+    def log_in(self, introduction: dict[str, Any], *, count: int = 1) -> None:
         """Configure taxpayers of the emulator by environment variables."""
         names = []
         for taxpayer in introduction["taxpayers"][:count]:
@@ -67,7 +69,7 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path):
+def shell(tmp_path: Path) -> Iterator[Shell]:
     made = Shell(tmp_path)
     yield made
     for process in made.processes:
@@ -76,7 +78,7 @@ def shell(tmp_path):
         process.communicate()
 
 
-def test_the_demo_loads_two_taxpayers_twice_and_can_be_repeated(shell):
+def test_the_demo_loads_two_taxpayers_twice_and_can_be_repeated(shell: Shell) -> None:
     first = shell.run("demo")
     assert first.returncode == 0, first.stderr
     for promised in (
@@ -90,7 +92,7 @@ def test_the_demo_loads_two_taxpayers_twice_and_can_be_repeated(shell):
         assert promised in first.stdout
     again = shell.run("demo")
 
-    def told(run):
+    def told(run: "subprocess.CompletedProcess[str]") -> list[str]:
         return [line for line in run.stdout.splitlines() if "127.0.0.1" not in line]
 
     assert told(again) == told(first)
@@ -108,7 +110,7 @@ def test_the_demo_loads_two_taxpayers_twice_and_can_be_repeated(shell):
     assert smallest == 10_000
 
 
-def test_load_and_status_work_against_an_emulator_in_another_process(shell):
+def test_load_and_status_work_against_an_emulator_in_another_process(shell: Shell) -> None:
     introduction = shell.emulate("--limits", "off", "--speed", "0")
     shell.log_in(introduction, count=2)
     loaded = shell.run("load", "--json")
@@ -136,7 +138,7 @@ def test_load_and_status_work_against_an_emulator_in_another_process(shell):
     assert introduction["taxpayers"][0]["token"] not in loaded.stdout + loaded.stderr
 
 
-def test_taxpayers_can_be_configured_in_dlts_files_and_with_certificates(shell):
+def test_taxpayers_can_be_configured_in_dlts_files_and_with_certificates(shell: Shell) -> None:
     introduction = shell.emulate("--limits", "off", "--speed", "0")
     first, second = introduction["taxpayers"]
     files = next(f for f in second["certificates"] if f["kind"] == "ec")
@@ -164,7 +166,7 @@ def test_taxpayers_can_be_configured_in_dlts_files_and_with_certificates(shell):
     assert {part["context_id"] for part in json.loads(one.stdout)["parts"]} == {first["nip"]}
 
 
-def test_a_taxpayer_that_fails_makes_the_exit_code_3_and_the_rest_is_loaded(shell):
+def test_a_taxpayer_that_fails_makes_the_exit_code_3_and_the_rest_is_loaded(shell: Shell) -> None:
     introduction = shell.emulate("--limits", "off", "--speed", "0")
     shell.log_in(introduction, count=2)
     broken = introduction["taxpayers"][0]["nip"]
@@ -211,7 +213,9 @@ def test_a_taxpayer_that_fails_makes_the_exit_code_3_and_the_rest_is_loaded(shel
         ),
     ],
 )
-def test_what_cannot_work_is_told_in_one_sentence(shell, variables, arguments, problem):
+def test_what_cannot_work_is_told_in_one_sentence(
+    shell: Shell, variables: dict[str, str], arguments: list[str], problem: str
+) -> None:
     for name, value in variables.items():
         shell.environment[f"SOURCES__KSEF__{name}"] = value
     refused = shell.run("load", *arguments)
@@ -221,14 +225,14 @@ def test_what_cannot_work_is_told_in_one_sentence(shell, variables, arguments, p
     assert not (shell.folder / "ksef-load.duckdb").exists()
 
 
-def test_a_date_that_is_none_is_a_usage_error(shell):
+def test_a_date_that_is_none_is_a_usage_error(shell: Shell) -> None:
     refused = shell.run("load", "--environment", "test", "--since", "yesterday")
     assert refused.returncode == 2
     assert "write 2026-11-20" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
-def test_an_unreachable_host_is_told_and_the_load_ends_with_3(shell):
+def test_an_unreachable_host_is_told_and_the_load_ends_with_3(shell: Shell) -> None:
     shell.environment |= {"SOURCES__KSEF__NIP": "5265877635", "SOURCES__KSEF__TOKEN": "x"}
     refused = shell.run("load", "--environment", "http://127.0.0.1:9/v2")
     assert refused.returncode == 3
@@ -236,7 +240,7 @@ def test_an_unreachable_host_is_told_and_the_load_ends_with_3(shell):
     assert "Traceback" not in refused.stderr
 
 
-def test_a_load_that_builds_publishes_what_analysts_read_at_any_time(shell):
+def test_a_load_that_builds_publishes_what_analysts_read_at_any_time(shell: Shell) -> None:
     introduction = shell.emulate("--limits", "off", "--speed", "0")
     shell.log_in(introduction)
     loaded = shell.run("load", "--build", "--json")
@@ -256,7 +260,7 @@ def test_a_load_that_builds_publishes_what_analysts_read_at_any_time(shell):
     assert not json.loads(built.stdout)["is_published"]
 
 
-def test_a_database_that_refuses_the_rows_is_told_without_a_traceback(shell):
+def test_a_database_that_refuses_the_rows_is_told_without_a_traceback(shell: Shell) -> None:
     introduction = shell.emulate("--limits", "off", "--speed", "0")
     shell.log_in(introduction)
     assert shell.run("load", "--only", "sessions").returncode == 0
@@ -269,19 +273,19 @@ def test_a_database_that_refuses_the_rows_is_told_without_a_traceback(shell):
     assert "Traceback" not in refused.stderr
 
 
-def test_building_without_a_load_says_what_to_do(shell):
+def test_building_without_a_load_says_what_to_do(shell: Shell) -> None:
     refused = shell.run("build")
     assert refused.returncode == 1
     assert "run kseflow load first" in refused.stderr
 
 
-def test_status_without_a_database_says_what_to_do(shell):
+def test_status_without_a_database_says_what_to_do(shell: Shell) -> None:
     refused = shell.run("status")
     assert refused.returncode == 1
     assert "run kseflow load first" in refused.stderr
 
 
-def test_ctrl_c_stops_cleanly_and_keeps_what_was_read(shell):
+def test_ctrl_c_stops_cleanly_and_keeps_what_was_read(shell: Shell) -> None:
     introduction = shell.emulate("--limits", "production", "--speed", "1")
     shell.log_in(introduction)
     process = shell.start("load", "-v")
@@ -298,7 +302,7 @@ def test_ctrl_c_stops_cleanly_and_keeps_what_was_read(shell):
         assert stored[0] > 0
 
 
-def test_loads_killed_at_any_moment_lose_and_double_nothing(shell):
+def test_loads_killed_at_any_moment_lose_and_double_nothing(shell: Shell) -> None:
     introduction = shell.emulate("--limits", "off", "--speed", "0")
     shell.log_in(introduction, count=2)
     shell.environment["SOURCES__KSEF__EXPORTS_PER_HOUR"] = "20"
@@ -317,7 +321,7 @@ def test_loads_killed_at_any_moment_lose_and_double_nothing(shell):
     assert contents(shell.folder / "ksef-load.duckdb") == killed
 
 
-def contents(database: Path) -> list[list[tuple]]:
+def contents(database: Path) -> list[list[tuple[Any, ...]]]:
     per_load = {"invoice_metadata": ", package_reference_number"}
     with duckdb.connect(str(database), read_only=True) as connection:
         return [
@@ -329,14 +333,14 @@ def contents(database: Path) -> list[list[tuple]]:
         ]
 
 
-def test_help_names_every_command(shell):
+def test_help_names_every_command(shell: Shell) -> None:
     told = shell.run("--help")
     assert told.returncode == 0
     for command in ("load", "status", "demo", "emulate"):
         assert command in told.stdout
 
 
-def test_packages_and_their_xml_are_loaded_from_a_running_emulator(shell):
+def test_packages_and_their_xml_are_loaded_from_a_running_emulator(shell: Shell) -> None:
     introduction = shell.emulate("--limits", "off", "--speed", "30")
     shell.log_in(introduction)
     shell.environment["SOURCES__KSEF__EXPORTS_PER_HOUR"] = "2"
@@ -353,7 +357,7 @@ def test_packages_and_their_xml_are_loaded_from_a_running_emulator(shell):
     assert "exported to" in loaded.stdout
 
 
-def test_receipts_are_saved_by_session_and_by_ksef_number(shell):
+def test_receipts_are_saved_by_session_and_by_ksef_number(shell: Shell) -> None:
     introduction = shell.emulate("--limits", "off", "--speed", "0")
     shell.log_in(introduction)
     assert shell.run("load", "--quiet").returncode == 0
@@ -374,7 +378,7 @@ def test_receipts_are_saved_by_session_and_by_ksef_number(shell):
     assert "KSeF does not know this session" in unknown.stderr
 
 
-def test_log_lines_are_json_or_silent_when_asked_for(shell):
+def test_log_lines_are_json_or_silent_when_asked_for(shell: Shell) -> None:
     introduction = shell.emulate("--limits", "off", "--speed", "0")
     shell.log_in(introduction)
     loaded = shell.run("load", "--only", "sessions", "--log-json")
@@ -384,7 +388,9 @@ def test_log_lines_are_json_or_silent_when_asked_for(shell):
     assert shell.run("load", "--only", "sessions", "--quiet").stderr == ""
 
 
-def test_configuration_that_cannot_be_read_is_told_without_a_traceback_or_its_values(shell):
+def test_configuration_that_cannot_be_read_is_told_without_a_traceback_or_its_values(
+    shell: Shell,
+) -> None:
     (shell.folder / ".dlt").mkdir()
     (shell.folder / ".dlt" / "config.toml").write_text("[sources.ksef\nnip = 1")
     broken = shell.run("load")

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
+from conftest import Stage
 from ksef_emulator import Fault, RunningClock, VirtualClock
 from kseflow.database import load_file
 from kseflow.watch.doctor.examine import examine
@@ -50,11 +52,11 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return set_variables
 
 
-def tokens(stage) -> dict[str, dict[str, str]]:
+def tokens(stage: Stage) -> dict[str, dict[str, str]]:
     return {context.id: {"token": stage.tokens[context]} for context in stage.contexts}
 
 
-def lines_of(stage, *, behind_s: float = 0.0, **options: object) -> list[Finding]:
+def lines_of(stage: Stage, *, behind_s: float = 0.0, **options: Any) -> list[Finding]:
     """Examine the emulator, with a clock that is `behind_s` behind its own."""
     clock = (
         VirtualClock(stage.clock.now() - timedelta(seconds=behind_s)) if behind_s else stage.clock
@@ -73,7 +75,9 @@ def one(lines: list[Finding], topic: str, nip: str | None = None) -> Finding:
     return line
 
 
-def test_all_is_ok_and_costs_a_login_and_one_request_for_each_taxpayer(stage, configure):
+def test_all_is_ok_and_costs_a_login_and_one_request_for_each_taxpayer(
+    stage: Callable[..., Stage], configure: Callable[..., None]
+) -> None:
     made = stage(limits="production")
     made.database = load_file(made.database)
     made.load()
@@ -91,7 +95,9 @@ def test_all_is_ok_and_costs_a_login_and_one_request_for_each_taxpayer(stage, co
     assert "spent) = up to 200,000 invoices or 200 small sessions; 20 exports" in limits
 
 
-def test_nothing_it_says_holds_a_secret(stage, configure, monkeypatch):
+def test_nothing_it_says_holds_a_secret(
+    stage: Callable[..., Stage], configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = stage()
     first, second = made.contexts
     monkeypatch.setenv("CHECK__WEBHOOK", f"https://hooks.invalid/{SECRET}")
@@ -106,14 +112,18 @@ def test_nothing_it_says_holds_a_secret(stage, configure, monkeypatch):
     assert one(lines, "webhook").message.endswith("posts its findings to the configured webhook")
 
 
-def test_it_says_where_each_login_is_from(stage, configure):
+def test_it_says_where_each_login_is_from(
+    stage: Callable[..., Stage], configure: Callable[..., None]
+) -> None:
     made = stage()
     configure(tokens(made))
     told = one(lines_of(made), "configuration", made.contexts[0].id).message
     assert told == f"sources.ksef.t{made.contexts[0].id}: a token from Environment Variables"
 
 
-def test_a_taxpayer_that_cannot_work_stops_no_other(stage, configure):
+def test_a_taxpayer_that_cannot_work_stops_no_other(
+    stage: Callable[..., Stage], configure: Callable[..., None]
+) -> None:
     made = stage(taxpayers=3)
     first, second, third = (context.id for context in made.contexts)
     logins = tokens(made) | {first: {"token": "revoked"}, second: {"certificate": "nowhere.crt"}}
@@ -131,7 +141,9 @@ def test_a_taxpayer_that_cannot_work_stops_no_other(stage, configure):
     ] * 3
 
 
-def test_only_the_named_taxpayers_log_in(stage, configure):
+def test_only_the_named_taxpayers_log_in(
+    stage: Callable[..., Stage], configure: Callable[..., None]
+) -> None:
     made = stage()
     first, second = (context.id for context in made.contexts)
     configure(tokens(made))
@@ -141,7 +153,7 @@ def test_only_the_named_taxpayers_log_in(stage, configure):
     assert any("--nip 1111111111: no such taxpayer" in line.message for line in lines)
 
 
-def test_without_any_configuration_it_still_examines_the_rest(stage):
+def test_without_any_configuration_it_still_examines_the_rest(stage: Callable[..., Stage]) -> None:
     lines = lines_of(stage())
     assert "no taxpayer in sources.ksef" in one(lines, "configuration").message
     assert {"network", "clock", "public keys", "disk"} <= {line.topic for line in lines}
@@ -149,7 +161,9 @@ def test_without_any_configuration_it_still_examines_the_rest(stage):
     assert "no environment: say --environment" in one(unknown, "environment").message
 
 
-def test_options_that_are_none_are_an_error(stage, configure, monkeypatch):
+def test_options_that_are_none_are_an_error(
+    stage: Callable[..., Stage], configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CHECK__WARNING__FAILUR_RATE", "1")
     made = stage()
     configure(tokens(made))
@@ -173,7 +187,9 @@ def test_options_that_are_none_are_an_error(stage, configure, monkeypatch):
         ),
     ],
 )
-def test_each_permission_too_few_or_too_many_is_told_with_its_cost(stage, configure, kind, told):
+def test_each_permission_too_few_or_too_many_is_told_with_its_cost(
+    stage: Callable[..., Stage], configure: Callable[..., None], kind: str, told: list[str]
+) -> None:
     made = stage(taxpayers=1)
     configure({made.contexts[0].id: {"token": getattr(made.world.taxpayers[0], kind)}})
     lines = about(lines_of(made), "permissions")
@@ -183,7 +199,9 @@ def test_each_permission_too_few_or_too_many_is_told_with_its_cost(stage, config
         assert text in line.message
 
 
-def test_invoice_read_is_not_missed_where_nothing_is_exported(stage, configure):
+def test_invoice_read_is_not_missed_where_nothing_is_exported(
+    stage: Callable[..., Stage], configure: Callable[..., None]
+) -> None:
     made = stage(taxpayers=1)
     token = made.world.taxpayers[0].write_only_token
     configure({made.contexts[0].id: {"token": token}}, exports_per_hour="0")
@@ -201,14 +219,20 @@ def test_invoice_read_is_not_missed_where_nothing_is_exported(stage, configure):
         (-75, ERROR, "74 s ahead of"),
     ],
 )
-def test_a_clock_that_is_off_is_found_by_the_date_header(stage, configure, behind_s, health, told):
+def test_a_clock_that_is_off_is_found_by_the_date_header(
+    stage: Callable[..., Stage],
+    configure: Callable[..., None],
+    behind_s: float,
+    health: State,
+    told: str,
+) -> None:
     made = stage(taxpayers=1)
     line = one(lines_of(made, behind_s=behind_s), "clock")
     assert line.state is health
     assert told in line.message
 
 
-def test_public_keys_that_end_or_are_followed_are_told(stage):
+def test_public_keys_that_end_or_are_followed_are_told(stage: Callable[..., Stage]) -> None:
     made = stage(days=10)
 
     def told(days: float) -> list[Finding]:
@@ -221,7 +245,9 @@ def test_public_keys_that_end_or_are_followed_are_told(stage):
     assert [line.state for line in told(700)] == [ERROR, ERROR]
 
 
-def test_a_certificate_tells_how_long_it_is_valid(stage, configure, tmp_path):
+def test_a_certificate_tells_how_long_it_is_valid(
+    stage: Callable[..., Stage], configure: Callable[..., None], tmp_path: Path
+) -> None:
     made = stage(taxpayers=1, days=10)
     with made.served():
         ((files, *_),) = made.app.certificate_files(tmp_path).values()
@@ -242,7 +268,9 @@ def test_a_certificate_tells_how_long_it_is_valid(stage, configure, tmp_path):
     assert one(lines_of(made, behind_s=-86400 * 691), "certificate", nip).state is ERROR
 
 
-def test_limits_that_cannot_be_read_leave_the_login_as_it_is(stage, configure):
+def test_limits_that_cannot_be_read_leave_the_login_as_it_is(
+    stage: Callable[..., Stage], configure: Callable[..., None]
+) -> None:
     made = stage(taxpayers=1, faults=[Fault("not-json", path="/rate-limits$", times=9)])
     configure(tokens(made))
     lines = lines_of(made)
@@ -251,7 +279,7 @@ def test_limits_that_cannot_be_read_leave_the_login_as_it_is(stage, configure):
     assert one(lines, "limits").state is ERROR
 
 
-def test_a_firewall_in_place_of_ksef_is_told(stage):
+def test_a_firewall_in_place_of_ksef_is_told(stage: Callable[..., Stage]) -> None:
     made = stage(faults=[Fault("403-waf", path="/public-key-certificates$", times=9)])
     lines = lines_of(made)
     assert one(lines, "network").state is OK
@@ -259,7 +287,9 @@ def test_a_firewall_in_place_of_ksef_is_told(stage):
     assert "HTTP 403" in one(lines, "public keys").message
 
 
-def test_a_host_that_does_not_answer_is_told_once_and_the_rest_is_examined(configure):
+def test_a_host_that_does_not_answer_is_told_once_and_the_rest_is_examined(
+    configure: Callable[..., None],
+) -> None:
     configure({NIPS[0]: {"token": SECRET}, NIPS[1]: {"token": SECRET}})
     clock = RunningClock()
     lines = list(examine(Path("ksef.duckdb"), clock, environment="http://127.0.0.1:9/v2"))
@@ -271,7 +301,9 @@ def test_a_host_that_does_not_answer_is_told_once_and_the_rest_is_examined(confi
 
 
 @pytest.mark.parametrize("scheme", ["http", "gopher"])
-def test_the_proxy_is_named_without_its_password(monkeypatch, scheme):
+def test_the_proxy_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://user:{SECRET}@127.0.0.1:9")
     lines = list(examine(Path("k.duckdb"), RunningClock(), environment="https://ksef.invalid/v2"))
     line = one(lines, "network")
@@ -282,7 +314,7 @@ def test_the_proxy_is_named_without_its_password(monkeypatch, scheme):
 
 
 @contextmanager
-def encrypted_server(stage, folder: Path) -> Iterator[str]:
+def encrypted_server(stage: Stage, folder: Path) -> Iterator[str]:
     """Serve TLS with a certificate that nobody trusts."""
     with stage.served():
         ((files, *_),) = stage.app.certificate_files(folder).values()
@@ -290,7 +322,7 @@ def encrypted_server(stage, folder: Path) -> Iterator[str]:
     context.load_cert_chain(files.certificate, files.key, files.password)
 
     class Server(HTTPServer):
-        def finish_request(self, request, client_address) -> None:
+        def finish_request(self, request: Any, client_address: Any) -> None:
             with pytest.raises(ssl.SSLError):
                 context.wrap_socket(request, server_side=True)
 
@@ -304,12 +336,14 @@ def encrypted_server(stage, folder: Path) -> Iterator[str]:
             thread.join()
 
 
-def test_a_certificate_that_is_not_trusted_is_told_with_the_remedy(stage, tmp_path):
+def test_a_certificate_that_is_not_trusted_is_told_with_the_remedy(
+    stage: Callable[..., Stage], tmp_path: Path
+) -> None:
     with encrypted_server(stage(taxpayers=1), tmp_path) as base_url:
         lines = list(examine(Path("ksef.duckdb"), RunningClock(), environment=base_url))
     line = one(lines, "network")
     assert "CERTIFICATE_VERIFY_FAILED" in line.message
-    assert "SSL_CERT_FILE" in line.remedy
+    assert "SSL_CERT_FILE" in (line.remedy or "")
 
 
 # The database
@@ -326,13 +360,13 @@ def files_of(database: Path, base_url: str | None = PRODUCTION) -> list[Finding]
     return list(examine_databases(database, base_url))
 
 
-def test_a_database_that_is_in_order_is_ok_in_every_line(database):
+def test_a_database_that_is_in_order_is_ok_in_every_line(database: Path) -> None:
     lines = files_of(database)
     assert [line.state for line in lines] == [OK] * 5, lines
     assert one(lines, "marts").message.endswith("of the last load")
 
 
-def test_a_database_that_is_not_there_yet_is_a_warning(tmp_path):
+def test_a_database_that_is_not_there_yet_is_a_warning(tmp_path: Path) -> None:
     lines = files_of(tmp_path / "new" / "ksef.duckdb")
     assert [line.state for line in lines] == [OK, WARNING]
     assert lines[-1].remedy == "Run kseflow load"
@@ -340,7 +374,7 @@ def test_a_database_that_is_not_there_yet_is_a_warning(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["read", "write"])
-def test_a_database_that_another_program_holds_is_a_warning(database, mode):
+def test_a_database_that_another_program_holds_is_a_warning(database: Path, mode: str) -> None:
     hold = (
         f"import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only={mode == 'read'}); "
         "print(flush=True); input()"
@@ -350,6 +384,7 @@ def test_a_database_that_another_program_holds_is_a_warning(database, mode):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:
+        assert process.stdout
         process.stdout.readline()
         lines = files_of(database)
         process.communicate(b"\n")
@@ -359,12 +394,12 @@ def test_a_database_that_another_program_holds_is_a_warning(database, mode):
     assert (one(lines, "tables").state is OK) if mode == "read" else not about(lines, "tables")
 
 
-def test_a_file_that_is_no_database_is_an_error(database):
+def test_a_file_that_is_no_database_is_an_error(database: Path) -> None:
     load_file(database).write_text("no database")
     assert {line.state for line in about(files_of(database), "database")} == {ERROR}
 
 
-def test_another_environment_is_an_error(database):
+def test_another_environment_is_an_error(database: Path) -> None:
     change(
         load_file(database),
         "update ksef_raw.sync_log set environment = 'https://api-demo.ksef.mf.gov.pl/v2'",
@@ -375,7 +410,7 @@ def test_another_environment_is_an_error(database):
     assert one(files_of(database, "http://127.0.0.1:1/v2"), "environment").state is OK
 
 
-def test_tables_of_another_version_are_named(database):
+def test_tables_of_another_version_are_named(database: Path) -> None:
     change(
         load_file(database),
         "alter table ksef_raw.upo_reads drop column error;"
@@ -396,14 +431,18 @@ def test_tables_of_another_version_are_named(database):
         ("marts", "update published set kseflow_version = '0.0.1'", "made by kseflow 0.0.1"),
     ],
 )
-def test_marts_that_are_behind_are_a_warning(database, where, sql, told):
+def test_marts_that_are_behind_are_a_warning(
+    database: Path, where: str, sql: str, told: str
+) -> None:
     change(load_file(database) if where == "raw" else database, sql)
     line = one(files_of(database), "marts")
     assert (line.state, line.remedy) == (WARNING, "Run kseflow build")
     assert told in line.message
 
 
-def test_an_analysts_file_that_is_missing_is_a_warning_and_a_strangers_an_error(database):
+def test_an_analysts_file_that_is_missing_is_a_warning_and_a_strangers_an_error(
+    database: Path,
+) -> None:
     database.unlink()
     assert one(files_of(database), "marts").state is WARNING
     with duckdb.connect(str(database)) as connection:
@@ -411,11 +450,13 @@ def test_an_analysts_file_that_is_missing_is_a_warning_and_a_strangers_an_error(
     assert "was not published by kseflow" in about(files_of(database), "database")[-1].message
 
 
-def test_a_full_disk_and_a_folder_without_permission_are_told(database, monkeypatch):
+def test_a_full_disk_and_a_folder_without_permission_are_told(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("kseflow.watch.doctor.files.FREE_BYTES", 10**18)
     line = one(files_of(database), "disk")
     assert line.state is WARNING
-    assert "Make room" in line.remedy
+    assert "Make room" in (line.remedy or "")
 
 
 # The command
@@ -426,7 +467,9 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def test_a_configuration_file_that_is_no_toml_is_an_error_and_the_rest_is_examined(tmp_path):
+def test_a_configuration_file_that_is_no_toml_is_an_error_and_the_rest_is_examined(
+    tmp_path: Path,
+) -> None:
     (tmp_path / ".dlt").mkdir()
     (tmp_path / ".dlt" / "secrets.toml").write_text(f'[check]\nwebhook = = "{SECRET}"\n')
     told = run("--environment", "http://127.0.0.1:9/v2")
@@ -437,7 +480,9 @@ def test_a_configuration_file_that_is_no_toml_is_an_error_and_the_rest_is_examin
     assert SECRET not in told.stdout + told.stderr
 
 
-def test_warnings_alone_exit_0_and_an_error_exits_1(stage, configure):
+def test_warnings_alone_exit_0_and_an_error_exits_1(
+    stage: Callable[..., Stage], configure: Callable[..., None]
+) -> None:
     clock = RunningClock()
     made = stage(taxpayers=2, at=clock.now())
     first, second = (context.id for context in made.contexts)

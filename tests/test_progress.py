@@ -1,10 +1,13 @@
 """What a person at a terminal sees while a load runs."""
 
 import io
+from collections.abc import Callable
+from typing import Any
 
 import httpx
 from rich.console import Console
 
+from conftest import Stage
 from kseflow.loading.extraction import Extraction
 from kseflow.loading.source import make_clients
 from kseflow.loading.warehouse import Warehouse
@@ -13,16 +16,16 @@ from kseflow.progress import Narrator, narrated
 from kseflow.raw.tables import TABLES
 
 
-def frames(made, **shape):
+def frames(made: Stage, **shape: Any) -> list[str]:
     """Render the display before each request of an extraction."""
     with made.served() as base_url:
-        narrator, shown = Narrator("logging in"), []
+        narrator, shown = Narrator("logging in"), list[str]()
 
         class Watched(httpx.AsyncHTTPTransport):
             async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-                console = Console(file=io.StringIO(), width=200)
+                console = Console(file=(screen := io.StringIO()), width=200)
                 console.print(narrator)
-                shown.append(console.file.getvalue())
+                shown.append(screen.getvalue())
                 return await super().handle_async_request(request)
 
         box = made.box()
@@ -36,7 +39,9 @@ def frames(made, **shape):
     return shown
 
 
-def test_each_lane_says_for_whom_what_how_far_and_what_the_hour_still_takes(stage):
+def test_each_lane_says_for_whom_what_how_far_and_what_the_hour_still_takes(
+    stage: Callable[..., Stage],
+) -> None:
     made = stage(taxpayers=1, days=3, limits="production", sessions_per_day=30)
     (context,) = made.contexts
     told = "".join(frames(made, exports_from=made.world.since))
@@ -52,19 +57,22 @@ def test_each_lane_says_for_whom_what_how_far_and_what_the_hour_still_takes(stag
         assert text in told, text
 
 
-def test_a_hundred_lanes_fit_on_a_screen(stage):
+def test_a_hundred_lanes_fit_on_a_screen(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=15, days=1, sessions_per_day=2, largest_session=3)
     shown = frames(made, exports_per_hour=0)
     assert max(frame.count("\n") for frame in shown) <= 14
     assert any("more" in frame for frame in shown)
 
 
-def test_a_terminal_gets_the_live_display_and_a_file_gets_lines(stage):
-    terminal = Console(file=io.StringIO(), force_terminal=True, width=120)
+def test_a_terminal_gets_the_live_display_and_a_file_gets_lines(
+    stage: Callable[..., Stage],
+) -> None:
+    shown, written = io.StringIO(), io.StringIO()
+    terminal = Console(file=shown, force_terminal=True, width=120)
     with narrated(terminal, what="logging in"):
         pass
-    assert "logging in" in terminal.file.getvalue()
-    lines = Console(file=io.StringIO())
+    assert "logging in" in shown.getvalue()
+    lines = Console(file=written)
     with narrated(lines, what="logging in"):
         pass
-    assert lines.file.getvalue() == ""
+    assert written.getvalue() == ""

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from kseflow.commands.shared import Database, Json, Verbose
+from kseflow.commands.shared import Database, Json, Nips, Verbose
 from kseflow.errors import ConfigurationError, KsefError
 
 
@@ -18,9 +18,7 @@ class UnknownUsage(typer.BadParameter):
 
 def check(
     database: Database = Path("ksef.duckdb"),
-    nip: Annotated[
-        list[str] | None, typer.Option(help="Only this taxpayer of the file; may be repeated.")
-    ] = None,
+    nip: Nips = None,
     warning: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Warn from this value; may be repeated."),

@@ -1,7 +1,6 @@
 """kseflow doctor"""
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -11,6 +10,7 @@ from kseflow.commands.shared import (
     Environment,
     Exit,
     Json,
+    Nips,
     Verbose,
     told_in_plain_english,
 )
@@ -19,9 +19,7 @@ from kseflow.commands.shared import (
 def doctor(
     database: Database = Path("ksef.duckdb"),
     environment: Environment = None,
-    nip: Annotated[
-        list[str] | None, typer.Option(help="Only this configured taxpayer; may be repeated.")
-    ] = None,
+    nip: Nips = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:

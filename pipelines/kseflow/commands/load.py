@@ -18,6 +18,7 @@ from kseflow.commands.shared import (
     Exit,
     Json,
     LogJson,
+    Nips,
     Quiet,
     Verbose,
     Wait,
@@ -25,27 +26,30 @@ from kseflow.commands.shared import (
     with_options,
 )
 
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TABLE",
+        help="Only this table: sessions (list), session_invoices, failed_invoices, upo_documents, "
+        "export_packages or invoice_metadata; may be repeated.",
+    ),
+]
+MaxTime = Annotated[
+    int, typer.Option(metavar="MINUTES", help="Stop in good time before the next load.")
+]
+Build = Annotated[
+    bool, typer.Option("--build", help="Build the marts afterwards, and publish them.")
+]
+
 
 @with_options
 def load(
     database: Database = Path("ksef.duckdb"),
     environment: Environment = None,
-    nip: Annotated[
-        list[str] | None, typer.Option(help="Only this configured taxpayer; may be repeated.")
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Only this table: sessions, session_invoices, failed_invoices, upo_documents, "
-            "export_packages or invoice_metadata; may be repeated."
-        ),
-    ] = None,
-    max_time: Annotated[
-        int, typer.Option(metavar="MINUTES", help="Stop in good time before the next load.")
-    ] = 50,
-    build: Annotated[
-        bool, typer.Option("--build", help="Build the marts afterwards, and publish them.")
-    ] = False,
+    nip: Nips = None,
+    only: Only = None,
+    max_time: MaxTime = 50,
+    build: Build = False,
     wait: Wait = 60,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -65,27 +69,20 @@ def load(
 
     with told_in_plain_english(verbose) as console:
         box = TimeBox(SystemClock(), max_time * 60)
-        asked = configured_options(**options)
+        asked = vars(configured_options(**options))
         level = logging.DEBUG if verbose else logging.INFO
         voice = partial(narrated, console, level=level, quiet=quiet, as_json=log_json)
+        more: dict[str, Any] = {"environment": environment, "nips": nip or (), "only": only or ()}
         with voice(what="logging in") as narrator, _stopping(box, console):
-            summary = run_load(
-                database,
-                environment=environment,
-                nips=nip or (),
-                only=only or (),
-                lock_wait_s=wait,
-                box=box,
-                watch=narrator.watch,
-                **vars(asked),
-            )
+            more |= {"box": box, "watch": narrator.watch, "lock_wait_s": wait}
+            summary = run_load(database, **more, **asked)
         built = None
         try:
             if build and not summary.is_stopped:
                 with voice(what="building the marts"):
                     built = build_marts(database, lock_wait_s=wait)
         finally:
-            print_load(summary, built, as_json=as_json, in_progress=asked.in_progress)
+            print_load(summary, built, as_json=as_json, in_progress=asked["in_progress"])
         if summary.is_stopped:
             raise typer.Exit(Exit.STOPPED)
         if summary.failed_taxpayers or (built and built.left_out):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kseflow.commands.shared import Database, LogJson, Quiet, Verbose, told_in_plain_english
+from kseflow.commands.shared import Database, LogJson, Nips, Quiet, Verbose, told_in_plain_english
 
 DAY = ["%Y-%m-%d"]
 
@@ -16,9 +16,7 @@ def report(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The HTML file to write.")] = Path(
         "report.html"
     ),
-    nip: Annotated[
-        list[str] | None, typer.Option(help="Only this taxpayer of the file; may be repeated.")
-    ] = None,
+    nip: Nips = None,
     first: Annotated[
         datetime | None, typer.Option("--from", formats=DAY, help="First Warsaw day.")
     ] = None,

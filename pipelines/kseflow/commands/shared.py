@@ -34,6 +34,9 @@ Database = Annotated[
     Path,
     typer.Option(help="The analysts' DuckDB file; loads write FILE-load.duckdb beside it."),
 ]
+Nips = Annotated[
+    list[str] | None, typer.Option("--nip", help="Only this taxpayer; may be repeated.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more; show tracebacks.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but warnings and errors.")]

@@ -5,14 +5,15 @@ used, so the transport is asked directly; and no message here holds the URL or a
 """
 
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies, proxy_bypass
-
-import httpx
 
 from kseflow.errors import KsefError
 from kseflow.settings import section
 from kseflow.watch.check import Verdict, line_of
+
+if TYPE_CHECKING:
+    import httpx
 
 TIMEOUT_S = 10.0
 SHOWN = 20  # findings in one message
@@ -41,6 +42,8 @@ def post(url: str, text: str) -> None:
 
     Raises `WebhookFailed` unless the answer is 2xx.
     """
+    import httpx
+
     body = {"text": escape(text, quote=False)}
     timeout = {"timeout": httpx.Timeout(TIMEOUT_S).as_dict()}
     try:
@@ -54,5 +57,5 @@ def post(url: str, text: str) -> None:
         raise WebhookFailed(f"the webhook answered HTTP {response.status_code}")
 
 
-def _proxy(url: httpx.URL) -> str | None:
+def _proxy(url: "httpx.URL") -> str | None:
     return None if proxy_bypass(url.host) else getproxies().get(url.scheme)
