@@ -47,7 +47,7 @@ def emulate(
     clock: Clock = RunningClock(start, speed) if speed else VirtualClock(start)
     exports = ExportSettings(duration_s=None if speed else 0)
     app = Emulator(world, clock, limits, exports=exports)
-    served = serve(app, port, latency_s=latency_ms / 1000)
+    served = serve(app, port, latency_s=latency_ms / 1000, keeps_connections=True)
     with _stop_signal() as stop, TemporaryDirectory() as folder, served as base_url:
         introduction = _introduction(app, base_url, Path(folder))
         if before is not None:

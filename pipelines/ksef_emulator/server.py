@@ -1,7 +1,7 @@
 """A WSGI application on a loopback socket, as far away as one likes.
 
-Connections are kept open, so a client's pool has them for good: a thread for each, which waits
-most of its time. werkzeug's own server closes every connection after one answer.
+Connections may be kept open, so a client's pool has them for good: a thread for each, which
+waits most of its time. werkzeug's own server closes every connection after one answer.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ class _Server(ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 1024
 
-    def __init__(self, app: WSGIApplication, port: int, latency_s: float) -> None:
+    def __init__(self, app: WSGIApplication, port: int, latency_s: float, keeps: bool) -> None:
         self.app = app
         self.latency_s = latency_s
+        self.keeps = keeps
         self.connections: set[Any] = set()
         super().__init__((HOST, port), _Handler)
         self.port = int(self.server_address[1])
@@ -101,6 +102,8 @@ class _Handler(WSGIRequestHandler):
         self.send_response_only(response.status_code)
         for name, value in response.headers.items():
             self.send_header(name, value)
+        if not self.server.keeps:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
         if self.command != "HEAD" and len(body) < int(response.headers["Content-Length"]):
@@ -111,12 +114,16 @@ class _Handler(WSGIRequestHandler):
 
 
 @contextmanager
-def serve(app: WSGIApplication, port: int = 0, *, latency_s: float = 0.0) -> Iterator[str]:
+def serve(
+    app: WSGIApplication, port: int = 0, *, latency_s: float = 0.0, keeps_connections: bool = False
+) -> Iterator[str]:
     """Serve on 127.0.0.1 in a thread and yield the base URL; port 0 takes a free one.
 
-    Each answer is sent `latency_s` real seconds late, however many are asked for at once.
+    Each answer is sent `latency_s` real seconds late, however many are asked for at once. With
+    `keeps_connections` a connection serves until the client closes it, as KSeF's do; without,
+    a client that closes nothing leaks nothing.
     """
-    server = _Server(app, port, latency_s)
+    server = _Server(app, port, latency_s, keeps_connections)
     # The default poll of half a second would delay the stop.
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

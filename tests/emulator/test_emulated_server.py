@@ -54,7 +54,7 @@ def ask(connection: HTTPConnection, path: str = "/v2/auth/challenge", body: str 
 def test_a_connection_is_kept_for_the_next_request_even_after_a_body_nobody_read(
     app: Emulator,
 ) -> None:
-    with serve(app) as base_url:
+    with serve(app, keeps_connections=True) as base_url:
         connection = connection_to(base_url)
         connection.connect()
         first = connection.sock
@@ -82,7 +82,10 @@ def test_a_client_that_hangs_up_is_no_news(
 
 
 def test_late_answers_are_late_together_not_one_after_the_other(app: Emulator) -> None:
-    with serve(app, latency_s=0.2) as base_url, ThreadPoolExecutor(100) as pool:
+    with (
+        serve(app, latency_s=0.2, keeps_connections=True) as base_url,
+        ThreadPoolExecutor(100) as pool,
+    ):
         connections = [connection_to(base_url) for _ in range(100)]
         for _ in range(2):  # on new connections, on kept ones
             began = monotonic()
