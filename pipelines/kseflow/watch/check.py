@@ -15,7 +15,8 @@ from kseflow.database import published
 from kseflow.errors import ConfigurationError, WarehouseError
 from kseflow.settings import section
 from kseflow.watch.finding import Finding, Measure, State, counts_text, document, worst
-from kseflow.watch.questions import CHECKS, LEFT_OUT_SQL, MINIMUM_COUNT, Check
+from kseflow.watch.queries import LEFT_OUT_SQL
+from kseflow.watch.questions import CHECKS, MINIMUM_COUNT, Check
 
 NAMES = tuple(check.name for check in CHECKS)
 AS_OF_SQL = "select (select max(as_of) from marts.as_of) as as_of, published_at from published"
