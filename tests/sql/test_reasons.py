@@ -32,7 +32,7 @@ def reasons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBP
         connection.executemany(
             "insert into intermediate.listed_details values (?, ?)", list(every_text())
         )
-    seeds = ["failure_patterns", "failure_categories", "session_statuses"]
+    seeds = ["failure_patterns", "failure_categories", "invoice_statuses", "session_statuses"]
     done = run_dbt(
         "build", "--select", "failure_messages", *seeds, "--resource-types", "seed", "model",
         work=work, database=database,

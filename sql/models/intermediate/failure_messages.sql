@@ -24,11 +24,14 @@ kinds as (
 matches as (
     select
         kinds.*,
-        coalesce(patterns.category, 'unknown') as category,
+        coalesce(patterns.category, statuses.category, 'unknown') as category,
         nullif(regexp_extract(kinds.normalised_message, patterns.pattern, 1), '') as xml_element,
         patterns.xml_rule,
-        coalesce(patterns.specificity, 0) as specificity
+        coalesce(patterns.specificity, case when statuses.category is null then 0 else 2 end)
+            as specificity
     from kinds
+    left join {{ ref('invoice_statuses') }} as statuses
+        on kinds.status_code = statuses.status_code
     left join {{ ref('failure_patterns') }} as patterns
         on kinds.status_code = patterns.status_code
         and regexp_matches(kinds.normalised_message, patterns.pattern)
