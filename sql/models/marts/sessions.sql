@@ -23,7 +23,7 @@ select
     {{ rate('failed_count', '(accepted_count + failed_count)') }} as failure_rate,
     is_open,
     not is_terminal and (
-        as_of > valid_until + interval '{{ var("late_close_hours") }} hours'
+        coalesce(as_of > valid_until + interval '{{ var("late_close_hours") }} hours', false)
         or status_code > 100 and as_of > updated_at + interval '{{ var("stuck_hours") }} hours'
     ) as is_stuck,
     is_failed_as_whole,
