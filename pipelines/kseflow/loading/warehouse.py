@@ -147,9 +147,11 @@ class Warehouse:
         return [dict(zip(names, row, strict=True)) for row in values]
 
     def _read(self, table: Table) -> pa.Table | None:
+        """Return a table's columns, lists left out; null what an older version did not load."""
         columns = [column for column in table.schema if column.type != pa.list_(pa.string())]
-        names = ", ".join(column.name for column in columns)
-        sql = f"select {names} from {self._name(table.name)}"
+        there, _ = self._run(f"select * from {self._name(table.name)} where 1 = 0") or ([], [])
+        names = (c.name if c.name in there else f"null as {c.name}" for c in columns)
+        sql = f"select {', '.join(names)} from {self._name(table.name)}"
         return _fitted(self._run(sql), pa.schema(columns))
 
 
