@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check mutation lock clean
+.PHONY: demo test check generate mutation lock clean
 
 demo: .venv/ready  ## load two emulated taxpayers into kseflow-demo/ksef.duckdb
 	$(BIN)/kseflow demo
@@ -14,6 +14,9 @@ check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+generate: .venv/ready  ## write dbt's staging and the documents' tables from their declarations
+	$(BIN)/python -m tools
 
 mutation: .venv/ready  ## change the SQL on purpose and see which changes its tests notice; takes an hour
 	$(BIN)/python tests/mutation/mutate.py

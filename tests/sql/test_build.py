@@ -29,7 +29,7 @@ PROJECT = project_folder()
 ROOT = Path(__file__).parents[2]
 ONE_ROW = {"copy_moment"}  # has a row or none
 READERS = {
-    "check": ["pipelines/kseflow/check*.py"],
+    "check": ["pipelines/kseflow/watch/*.py"],
     "notebooks": ["pipelines/kseflow/pages/**/*.py", "pipelines/kseflow/trends/*.py"],
     "report": ["pipelines/kseflow/pages/**/*.py", "pipelines/kseflow/trends/*.py"],
 }

@@ -24,13 +24,17 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Column:
-    """One column; `api_field` is its path in the API's item, empty when the load stamps it."""
+    """One column; `api_field` is its path in the API's item, empty when the load stamps it.
+
+    `staged_as` is its name in staging and the marts, where that is another one.
+    """
 
     name: str
     type: pa.DataType
     api_field: str
     description: str
     is_required: bool = False
+    staged_as: str = ""
 
     @cached_property
     def path(self) -> list[str]:

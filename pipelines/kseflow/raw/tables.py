@@ -1,4 +1,7 @@
-"""The raw tables: every column once, with its type, its place in the API and its meaning."""
+"""The raw tables: every column once, with its type, its place in the API and its meaning.
+
+dbt's sources and staging models and the README's table are written from here by `make generate`.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -7,6 +10,7 @@ import pyarrow as pa
 
 from kseflow.raw.arrow import AMOUNT, BYTES, COUNT, DATE, FLAG, TEXT, TEXTS, TIME, Column, Table
 
+# fmt: off
 TAXPAYER = (
     Column("context_type", TEXT, "", "Kind of taxpayer identifier: Nip, InternalId or NipVatUe"),
     Column("context_id", TEXT, "", "The taxpayer one logged in for"),
@@ -23,27 +27,24 @@ STATUS = (
 
 SESSIONS = Table(
     "sessions",
-    "One row per submission session, as KSeF last listed it. GET /sessions",
+    "One row per submission session, as KSeF last listed it, with its counters. GET /sessions",
     ("context_type", "context_id", "reference_number"),
     (
         *TAXPAYER,
         Column("session_type", TEXT, "", "Online (interactive) or Batch", True),
-        Column("reference_number", TEXT, "referenceNumber", "KSeF's name of the session", True),
+        Column("reference_number", TEXT, "referenceNumber",
+            "KSeF's name of the session", True, staged_as="session_reference_number"),
         *STATUS,
-        Column("date_created", TIME, "dateCreated", "When the session was opened", True),
-        Column("date_updated", TIME, "dateUpdated", "Last activity, in whole seconds", True),
+        Column("date_created", TIME, "dateCreated",
+            "When the session was opened", True, staged_as="created_at"),
+        Column("date_updated", TIME, "dateUpdated",
+            "Last activity, in whole seconds", True, staged_as="updated_at"),
         Column("date_updated_text", TEXT, "dateUpdated", "The same as KSeF wrote it"),
         Column("valid_until", TIME, "validUntil", "KSeF closes the session after this moment"),
-        Column(
-            "total_invoice_count",
-            COUNT,
-            "totalInvoiceCount",
-            "Invoices sent, those in process included",
-            True,
-        ),
-        Column(
-            "successful_invoice_count", COUNT, "successfulInvoiceCount", "Invoices accepted", True
-        ),
+        Column("total_invoice_count", COUNT, "totalInvoiceCount",
+            "Invoices sent, those in process included", True),
+        Column("successful_invoice_count", COUNT, "successfulInvoiceCount",
+            "Invoices accepted", True, staged_as="accepted_invoice_count"),
         Column("failed_invoice_count", COUNT, "failedInvoiceCount", "Invoices rejected", True),
         *READ,
     ),
@@ -52,28 +53,23 @@ SESSIONS = Table(
 INVOICE = (
     *TAXPAYER,
     Column("session_reference_number", TEXT, "", "The session it was sent in"),
-    Column("reference_number", TEXT, "referenceNumber", "KSeF's name of the submission", True),
+    Column("reference_number", TEXT, "referenceNumber",
+        "KSeF's name of the submission", True, staged_as="invoice_reference_number"),
     Column("ordinal_number", COUNT, "ordinalNumber", "Place in the session, from 1", True),
     Column("invoice_number", TEXT, "invoiceNumber", "The seller's number; often null when failed"),
     Column("ksef_number", TEXT, "ksefNumber", "KSeF number, given when accepted"),
     Column("invoice_hash", TEXT, "invoiceHash", "SHA-256 of the invoice's XML, Base64"),
     Column("invoice_file_name", TEXT, "invoiceFileName", "File in the package; batch only"),
     Column("invoicing_mode", TEXT, "invoicingMode", "Online or Offline"),
-    Column("invoicing_date", TIME, "invoicingDate", "When KSeF took it in", True),
-    Column("acquisition_date", TIME, "acquisitionDate", "When the KSeF number was given"),
-    Column(
-        "permanent_storage_date",
-        TIME,
-        "permanentStorageDate",
-        "When it was stored for good; null for a while after acceptance",
-    ),
+    Column("invoicing_date", TIME, "invoicingDate",
+        "When KSeF took it in", True, staged_as="submitted_at"),
+    Column("acquisition_date", TIME, "acquisitionDate",
+        "When the KSeF number was given", staged_as="accepted_at"),
+    Column("permanent_storage_date", TIME, "permanentStorageDate",
+        "When it was stored for good; null for a while after acceptance", staged_as="stored_at"),
     *STATUS,
-    Column(
-        "status_extensions",
-        TEXT,
-        "status.extensions",
-        "JSON object; for duplicates the original's session and KSeF number",
-    ),
+    Column("status_extensions", TEXT, "status.extensions",
+        "JSON object; for duplicates the original's session and KSeF number"),
     *READ,
 )
 INVOICE_KEY = ("context_type", "context_id", "session_reference_number", "reference_number")
@@ -82,17 +78,13 @@ SIGNED = frozenset({"upoDownloadUrl", "upoDownloadUrlExpirationDate"})
 SESSION_INVOICES = Table(
     "session_invoices",
     "One row per invoice sent, as KSeF last told it. GET /sessions/{ref}/invoices",
-    INVOICE_KEY,
-    INVOICE,
-    SIGNED,
+    INVOICE_KEY, INVOICE, SIGNED,
 )
 FAILED_INVOICES = Table(
     "failed_invoices",
-    "One row per failed invoice: a terminal status other than 200. "
+    "One row per failed invoice: a terminal status other than 200; the same columns. "
     "GET /sessions/{ref}/invoices/failed, or the failed rows of /invoices",
-    INVOICE_KEY,
-    INVOICE,
-    SIGNED,
+    INVOICE_KEY, INVOICE, SIGNED,
 )
 
 INVOICE_READS = Table(
@@ -123,16 +115,10 @@ UPO_DOCUMENTS = Table(
         Column("seller_nip", TEXT, "NipSprzedawcy", "The seller's NIP", True),
         Column("invoice_number", TEXT, "NumerFaktury", "The seller's number", True),
         Column("issue_date", DATE, "DataWystawieniaFaktury", "Issue date on the invoice", True),
-        Column(
-            "sent_date", TIME, "DataPrzeslaniaDokumentu", "When it was sent, milliseconds", True
-        ),
-        Column(
-            "acquisition_date",
-            TIME,
-            "DataNadaniaNumeruKSeF",
-            "When the KSeF number was given, milliseconds",
-            True,
-        ),
+        Column("sent_date", TIME, "DataPrzeslaniaDokumentu",
+            "When it was sent, milliseconds", True, staged_as="submitted_at"),
+        Column("acquisition_date", TIME, "DataNadaniaNumeruKSeF",
+            "When the KSeF number was given, milliseconds", True, staged_as="accepted_at"),
         Column("invoice_hash", TEXT, "SkrotDokumentu", "SHA-256 of its XML, Base64", True),
         Column("invoicing_mode", TEXT, "TrybWysylki", "Online or Offline", True),
         Column("form_code", TEXT, "KodFormularza", "Form of the invoice, e.g. FA (3)", True),
@@ -162,75 +148,45 @@ EXPORT_PACKAGES = Table(
     ("context_type", "context_id", "subject_type", "reference_number"),
     (
         *TAXPAYER,
-        Column(
-            "subject_type",
-            TEXT,
-            "",
-            "The taxpayer's part in the invoices: Subject1 (seller), Subject2 (buyer), Subject3 "
-            "or SubjectAuthorized",
-        ),
-        Column("reference_number", TEXT, "", "KSeF's name of the export"),
+        Column("subject_type", TEXT, "",
+            "The taxpayer's part in the invoices: Subject1 (seller), Subject2 (buyer), "
+            "Subject3 or SubjectAuthorized"),
+        Column("reference_number", TEXT, "",
+            "KSeF's name of the export", staged_as="package_reference_number"),
         Column("requested_from", TIME, "", "The window's start, by permanent storage date", True),
         Column("requested_from_text", TEXT, "", "The same as it was sent, up to 7 decimals", True),
         Column("requested_to", TIME, "", "The window's end as it was sent; null for an open one"),
         Column("is_metadata_only", FLAG, "", "Whether the package is without invoices' XML", True),
         Column("requested_at", TIME, "", "KSeF's time when the export was asked for", True),
         *STATUS,
-        Column("completed_date", TIME, "completedDate", "When KSeF had built the package"),
-        Column(
-            "package_expiration_date",
-            TIME,
-            "packageExpirationDate",
-            "Until when KSeF keeps the package",
-        ),
+        Column("completed_date", TIME, "completedDate",
+            "When KSeF had built the package", staged_as="completed_at"),
+        Column("package_expiration_date", TIME, "packageExpirationDate",
+            "Until when KSeF keeps the package", staged_as="expires_at"),
         Column("invoice_count", COUNT, "package.invoiceCount", "Invoices in it, KSeF's count"),
         Column("size_bytes", BYTES, "package.size", "Its size, as KSeF tells it"),
         Column("part_count", COUNT, "", "Files it comes in"),
-        Column(
-            "parts",
-            TEXT,
-            "",
-            "JSON list of them: ordinalNumber, partName, sizes in bytes and SHA-256 (Base64), "
-            "plain and encrypted",
-        ),
+        Column("parts", TEXT, "",
+            "JSON list of them: ordinalNumber, partName, sizes in bytes and SHA-256 "
+            "(Base64), plain and encrypted"),
         Column("compression_type", TEXT, "package.compressionType", "Zip or TarGz"),
-        Column(
-            "is_truncated",
-            FLAG,
-            "package.isTruncated",
-            "Whether KSeF says it hit a cap and more follow",
-        ),
+        Column("is_truncated", FLAG, "package.isTruncated",
+            "Whether KSeF says it hit a cap and more follow"),
         Column("last_issue_date", DATE, "package.lastIssueDate", "Null: exports go by storage"),
-        Column(
-            "last_invoicing_date", TIME, "package.lastInvoicingDate", "Null: exports go by storage"
-        ),
-        Column(
-            "last_permanent_storage_date",
-            TIME,
-            "package.lastPermanentStorageDate",
+        Column("last_invoicing_date", TIME, "package.lastInvoicingDate",
+            "Null: exports go by storage", staged_as="last_submitted_at"),
+        Column("last_permanent_storage_date", TIME, "package.lastPermanentStorageDate",
             "Storage date of the last invoice in it; only when truncated",
-        ),
-        Column(
-            "permanent_storage_hwm_date",
-            TIME,
-            "package.permanentStorageHwmDate",
-            "High-water mark: below it, no further invoice can appear",
-        ),
-        Column(
-            "permanent_storage_hwm_date_text",
-            TEXT,
-            "package.permanentStorageHwmDate",
-            "The same as KSeF wrote it",
-        ),
+            staged_as="last_stored_at"),
+        Column("permanent_storage_hwm_date", TIME, "package.permanentStorageHwmDate",
+            "High-water mark: below it, no further invoice can appear", staged_as="hwm_at"),
+        Column("permanent_storage_hwm_date_text", TEXT, "package.permanentStorageHwmDate",
+            "The same as KSeF wrote it", staged_as="hwm_text"),
         Column("metadata_count", COUNT, "", "Invoices in its _metadata.json; null if not read"),
         Column("next_from", TIME, "", "Where the next window of this subject type begins", True),
         Column("next_from_text", TEXT, "", "The same, up to 7 decimals", True),
-        Column(
-            "is_effectively_truncated",
-            FLAG,
-            "",
-            "Whether it hit a cap, also where KSeF did not say so; null while not complete",
-        ),
+        Column("is_effectively_truncated", FLAG, "",
+            "Whether it hit a cap, also where KSeF did not say so; null while not complete"),
         Column("cursor_moved", FLAG, "", "Whether next_from is later than requested_from", True),
         Column("error", TEXT, "", "Why its invoices could not be taken; null when they were"),
         *READ,
@@ -240,8 +196,8 @@ EXPORT_PACKAGES = Table(
 
 INVOICE_METADATA = Table(
     "invoice_metadata",
-    "One row per invoice that KSeF exported, as its package last told it. _metadata.json of "
-    "/invoices/exports",
+    "One row per invoice that KSeF exported, as its package last told it, amounts as decimals. "
+    "_metadata.json of /invoices/exports",
     ("context_type", "context_id", "subject_type", "ksef_number"),
     (
         *TAXPAYER,
@@ -250,23 +206,16 @@ INVOICE_METADATA = Table(
         Column("package_reference_number", TEXT, "", "The package it last came in", True),
         Column("invoice_number", TEXT, "invoiceNumber", "The seller's number", True),
         Column("issue_date", DATE, "issueDate", "Issue date on the invoice", True),
-        Column("invoicing_date", TIME, "invoicingDate", "When KSeF took it in", True),
-        Column("acquisition_date", TIME, "acquisitionDate", "When the number was given", True),
-        Column(
-            "permanent_storage_date",
-            TIME,
-            "permanentStorageDate",
-            "When it was stored for good",
-            True,
-        ),
+        Column("invoicing_date", TIME, "invoicingDate",
+            "When KSeF took it in", True, staged_as="submitted_at"),
+        Column("acquisition_date", TIME, "acquisitionDate",
+            "When the number was given", True, staged_as="accepted_at"),
+        Column("permanent_storage_date", TIME, "permanentStorageDate",
+            "When it was stored for good", True, staged_as="stored_at"),
         Column("seller_nip", TEXT, "seller.nip", "The seller's NIP", True),
         Column("seller_name", TEXT, "seller.name", "The seller's name"),
-        Column(
-            "buyer_identifier_type",
-            TEXT,
-            "buyer.identifier.type",
-            "Kind of the buyer's identifier: Nip, VatUe, Other or None",
-        ),
+        Column("buyer_identifier_type", TEXT, "buyer.identifier.type",
+            "Kind of the buyer's identifier: Nip, VatUe, Other or None"),
         Column("buyer_identifier", TEXT, "buyer.identifier.value", "The buyer's identifier"),
         Column("buyer_name", TEXT, "buyer.name", "The buyer's name"),
         Column("net_amount", AMOUNT, "netAmount", "Net, in currency", True),
@@ -281,12 +230,9 @@ INVOICE_METADATA = Table(
         Column("is_self_invoicing", FLAG, "isSelfInvoicing", "Issued by the buyer", True),
         Column("has_attachment", FLAG, "hasAttachment", "Whether it has an attachment", True),
         Column("invoice_hash", TEXT, "invoiceHash", "SHA-256 of its XML, Base64", True),
-        Column(
-            "hash_of_corrected_invoice",
-            TEXT,
-            "hashOfCorrectedInvoice",
-            "Of a technical correction: SHA-256 of the rejected offline invoice that it puts right",
-        ),
+        Column("hash_of_corrected_invoice", TEXT, "hashOfCorrectedInvoice",
+            "Of a technical correction: SHA-256 of the rejected offline invoice that it "
+            "puts right"),
         Column("third_subjects", TEXT, "thirdSubjects", "JSON list of third parties"),
         Column("authorized_subject", TEXT, "authorizedSubject", "JSON of the authorized party"),
         *READ,
@@ -305,15 +251,11 @@ API_REQUESTS = Table(
         Column("throttled_count", COUNT, "", "Answers HTTP 429", True),
         Column("retry_count", COUNT, "", "Requests repeated after a fault", True),
         Column("waited_s", pa.float64(), "", "Seconds waited for the limits", True),
-        Column("received_bytes", pa.int64(), "", "Bytes of the answers' bodies", True),
+        Column("received_bytes", BYTES, "", "Bytes of the answers' bodies", True),
         Column("hourly_limit", COUNT, "", "The group's limit an hour; -1 is none", True),
-        Column(
-            "requested_at",
-            TEXTS,
-            "",
+        Column("requested_at", TEXTS, "",
             "When the requests of the last hour were sent, those of earlier runs included: "
-            "the next run's windows begin with them",
-        ),
+            "the next run's windows begin with them"),
         Column("read_at", TIME, "", "When this was written, by the client's clock", True),
     ),
 )
@@ -325,28 +267,17 @@ SYNC_LOG = Table(
     (
         Column("run_id", TEXT, "", "The run: when it began (UTC), and a random part"),
         *TAXPAYER,
-        Column(
-            "resource",
-            TEXT,
-            "",
-            "login, sessions_online, sessions_batch, invoices, upo or "
-            "exports_subject1 to exports_subjectauthorized",
-        ),
+        Column("resource", TEXT, "",
+            "login, sessions_online, sessions_batch, invoices, upo or exports_subject1 to "
+            "exports_subjectauthorized",
+            staged_as="part"),
         Column("environment", TEXT, "", "The API's base URL", True),
-        Column(
-            "taxpayer_name",
-            TEXT,
-            "",
-            "The taxpayer's name in the configuration; null when it has none there",
-        ),
+        Column("taxpayer_name", TEXT, "",
+            "The taxpayer's name in the configuration; null when it has none there"),
         Column("started_at", TIME, "", "KSeF's time when the part began", True),
         Column("ended_at", TIME, "", "KSeF's time when the part ended", True),
-        Column(
-            "modified_from",
-            TIME,
-            "",
-            "Sessions: listed if changed since this moment; exports: where the first window began",
-        ),
+        Column("modified_from", TIME, "",
+            "Sessions: listed if changed since this moment; exports: where the first window began"),
         Column("cursor_text", TEXT, "", "Sessions and exports: the cursor the part ended with"),
         Column("page_count", COUNT, "", "Pages or packages read", True),
         Column("row_count", COUNT, "", "Rows received", True),
@@ -358,17 +289,10 @@ SYNC_LOG = Table(
 )
 
 TABLES = (
-    SESSIONS,
-    SESSION_INVOICES,
-    FAILED_INVOICES,
-    INVOICE_READS,
-    UPO_DOCUMENTS,
-    UPO_READS,
-    EXPORT_PACKAGES,
-    INVOICE_METADATA,
-    API_REQUESTS,
-    SYNC_LOG,
+    SESSIONS, SESSION_INVOICES, FAILED_INVOICES, INVOICE_READS, UPO_DOCUMENTS, UPO_READS,
+    EXPORT_PACKAGES, INVOICE_METADATA, API_REQUESTS, SYNC_LOG,
 )
+# fmt: on
 
 
 def taxpayer_stamps(context_type: str, context_id: str, read_at: datetime) -> dict[str, Any]:

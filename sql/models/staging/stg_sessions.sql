@@ -1,3 +1,4 @@
+-- Written by `make generate` from kseflow/raw/tables.py: change that.
 select
     cast(context_type as varchar) as context_type,
     cast(context_id as varchar) as context_id,

@@ -1,3 +1,4 @@
+-- Written by `make generate` from kseflow/raw/tables.py: change that.
 select
     cast(run_id as varchar) as run_id,
     cast(context_type as varchar) as context_type,

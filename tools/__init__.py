@@ -1,0 +1,1 @@
+"""What is written from declarations elsewhere: `make generate` writes it, a test demands it."""
