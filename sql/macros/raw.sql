@@ -4,15 +4,14 @@
 {% macro raw(table) -%}
     {%- set relation = source('ksef_raw', table) -%}
     {%- set loaded = load_relation(relation) if execute else none -%}
-    {%- set there = adapter.get_columns_in_relation(loaded) | map(attribute='name') | list
-        if loaded is not none else [] -%}
+    {%- set lacking = kseflow.lacking_columns(table) -%}
     (
         select
         {%- for column in kseflow.source_columns(table) %}
-            {% if column.name in there -%}
-                {{ column.name }}
-            {%- else -%}
+            {% if loaded is none or column.name in lacking -%}
                 cast(null as {{ column.data_type }}) as {{ column.name }}
+            {%- else -%}
+                {{ column.name }}
             {%- endif -%}
             {{ "," if not loop.last }}
         {%- endfor %}
@@ -37,4 +36,14 @@
         {{ return(node.columns.values() | list) }}
     {%- endfor -%}
     {{ return([]) }}
+{%- endmacro %}
+
+{# The names of the columns that a table has by its source and not in the database; none of a table
+   that was never loaded into. #}
+{% macro lacking_columns(table) -%}
+    {%- set loaded = load_relation(source('ksef_raw', table)) if execute else none -%}
+    {%- set there = adapter.get_columns_in_relation(loaded) | map(attribute='name') | list
+        if loaded is not none else [] -%}
+    {{ return(kseflow.source_columns(table) | map(attribute='name') | reject('in', there) | list
+        if loaded is not none else []) }}
 {%- endmacro %}
