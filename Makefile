@@ -1,34 +1,47 @@
 # `make demo` and `make test` are all that a fresh clone needs.
 PYTHON ?= python3
-BIN := .venv/bin
+# An environment for each interpreter: `make quick PYTHON=python3.13` has .venv-python3.13.
+VENV := .venv$(patsubst %,-%,$(filter-out python3,$(notdir $(PYTHON))))
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check generate mutation lock clean
+.PHONY: demo test quick check coverage generate mutation lock clean
 
-demo: .venv/ready  ## load two emulated taxpayers into kseflow-demo/ksef.duckdb
+demo: $(VENV)/ready  ## load two emulated taxpayers into kseflow-demo/ksef.duckdb
 	$(BIN)/kseflow demo
 
-test: check .venv/duckdb-1.2  ## lint, types and every test
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+test: check $(VENV)/duckdb-1.2  ## lint, types and every test
+	$(BIN)/pytest $(PARALLEL)
 
-check: .venv/ready
+quick: $(VENV)/ready  ## the tests that need no marts: a minute or so
+	$(BIN)/pytest $(PARALLEL) -m "not slow"
+
+check: $(VENV)/ready  ## lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-generate: .venv/ready  ## write dbt's staging and the documents' tables from their declarations
+generate: $(VENV)/ready  ## write dbt's staging and the documents' tables from their declarations
 	$(BIN)/python -m tools
 
-mutation: .venv/ready  ## change the SQL on purpose and see which changes its tests notice; takes an hour
+coverage: $(VENV)/ready $(VENV)/duckdb-1.2  ## the lines and branches that no test runs; TESTS=tests/sql for fewer
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(PARALLEL) $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+mutation: $(VENV)/ready  ## change the SQL on purpose and see which changes its tests notice; takes an hour
 	$(BIN)/python tests/mutation/mutate.py
 
-.venv/ready: requirements.lock pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+$(VENV)/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation -e .
 	touch $@
 
-.venv/duckdb-1.2: tests/data/duckdb-1.2.lock .venv/ready  # an old client, which opens what is published
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $@ -r $<
+$(VENV)/duckdb-1.2: tests/data/duckdb-1.2.lock $(VENV)/ready  # an old client, which opens what is published
+	$(PIP) --no-deps --require-hashes --target $@ -r $<
 	touch $@
 
 lock:  ## pin anew what pyproject.toml asks for (needs uv)
@@ -36,4 +49,4 @@ lock:  ## pin anew what pyproject.toml asks for (needs uv)
 	  --no-annotate --extra dev pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf .venv kseflow-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* kseflow-demo .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis

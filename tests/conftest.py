@@ -32,6 +32,11 @@ from kseflow.loading.source import make_clients
 from kseflow.loading.warehouse import Warehouse
 from kseflow.options import Options
 from kseflow.watch.status import TaxpayerStatus, status
+from tests.once import keep_in_run
+
+# Files whose tests build marts or load for long, and the fixtures that stand for built marts.
+SLOW_FILES: set[str] = set()
+SLOW_FIXTURES = {"built", "database", "backfill", "browser"}
 
 TUESDAY = datetime(2026, 11, 17, 13, 0, tzinfo=UTC)
 
@@ -146,3 +151,16 @@ class Stage:
 def stage(tmp_path: Path) -> Callable[..., Stage]:
     """Make a stage of any shape in a folder of its own."""
     return lambda **shape: Stage(tmp_path / "ksef.duckdb", **shape)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make quick` leaves out."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & SLOW_FIXTURES or item.path.name in SLOW_FILES:
+            item.add_marker("slow")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _folder_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> None:
+    keep_in_run(tmp_path_factory)

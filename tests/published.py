@@ -1,10 +1,7 @@
-"""One emulated world, loaded, built and published once a process; tests read or change copies."""
+"""One emulated world, loaded, built and published once a run; tests read or change copies."""
 
-import atexit
 import shutil
-import tempfile
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -18,6 +15,7 @@ from kseflow.loading.run import load
 from kseflow.loading.source import make_clients
 from kseflow.marts.build import build
 from kseflow.options import Options
+from tests.once import once
 
 LOADED_AT = datetime(2026, 11, 17, 13, 0, tzinfo=UTC)  # a Tuesday
 WORLD = World(seed=7, since=LOADED_AT - timedelta(days=4), sessions_per_day=8, largest_session=40)
@@ -35,11 +33,8 @@ delete from marts.session_reconciliation;
 """
 
 
-@cache
-def _folder() -> Path:
-    """Load and build; the published file says that it was published at the load's end."""
-    folder = Path(tempfile.mkdtemp(prefix="kseflow-published-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+def _load_and_build(folder: Path) -> Path:
+    """Publish in `folder` a file that says that it was published at the load's end."""
     clock = VirtualClock(LOADED_AT)
     logins = [
         TokenCredentials(Context("Nip", who.context_id), who.token) for who in WORLD.taxpayers
@@ -58,7 +53,7 @@ def _folder() -> Path:
 
 def copy_published(folder: Path, *, healthy: bool = False) -> Path:
     """Copy both files into `folder`; the analysts' one without problems, if `healthy`."""
-    for path in _folder().glob("*.duckdb"):
+    for path in once("published", _load_and_build).glob("*.duckdb"):
         shutil.copy(path, folder)
     analysts = folder / "ksef.duckdb"
     if healthy:

@@ -29,7 +29,7 @@ from kseflow.watch.check import (
 from kseflow.watch.finding import Finding, State
 from kseflow.watch.questions import CHECKS, MINIMUM_COUNT
 from kseflow.watch.webhook import SHOWN, WebhookFailed, post, text_of
-from published import LOADED_AT, NIPS, change, copy_published
+from tests.published import LOADED_AT, NIPS, change, copy_published
 
 DEFAULTS = Thresholds(
     {check.name: check.warning for check in CHECKS},

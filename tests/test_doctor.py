@@ -24,6 +24,7 @@ from kseflow.watch.doctor.examine import examine
 from kseflow.watch.doctor.files import examine_databases
 from kseflow.watch.finding import Finding, State
 from published import NIPS, change, copy_published
+from tests.published import NIPS, change, copy_published
 
 SECRET = "T0PSECRET"
 OK, WARNING, ERROR = State.OK, State.WARNING, State.CRITICAL

@@ -19,11 +19,12 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from kseflow.api.client import http_transport
+from kseflow.api.client import KsefClient, http_transport
 from kseflow.api.downloads import Storage, sha256_base64
 from kseflow.clock import SystemClock, TimeBox
 from kseflow.loading.exports.package import Export, contents
@@ -38,7 +39,7 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
-def write_package(folder: Path, megabytes: int) -> tuple[Export, dict]:
+def write_package(folder: Path, megabytes: int) -> tuple[Export, dict[str, Any]]:
     """Write encrypted parts of a package of invoices that hardly compress."""
     count, items = megabytes * 1_000_000 // INVOICE_BYTES, []
     archive = folder / "package.zip"
@@ -50,7 +51,7 @@ def write_package(folder: Path, megabytes: int) -> tuple[Export, dict]:
             items.append({"ksefNumber": ksef_number, "invoiceHash": sha256_base64(content)})
         package.writestr("_metadata.json", json.dumps({"invoices": items}))
     key, iv = secrets.token_bytes(32), secrets.token_bytes(16)
-    parts = []
+    parts: list[dict[str, Any]] = []
     with archive.open("rb") as file:
         while plain := file.read(PART_BYTES):
             padder = padding.PKCS7(128).padder()
@@ -74,12 +75,16 @@ def write_package(folder: Path, megabytes: int) -> tuple[Export, dict]:
     return export, {"parts": parts, "invoiceCount": count, "compressionType": "Zip"}
 
 
-def take(export: Export, package: dict, base_url: str, folder: Path, answer: object) -> None:
+def take(
+    export: Export, package: dict[str, Any], base_url: str, folder: Path, answer: object
+) -> None:
     """Take a package in, and answer with seconds and peak memory in MB."""
     box = TimeBox(SystemClock())
     storage = Storage(base_url, http_transport(base_url), box, {})
     begun = time.perf_counter()
-    with contents(SimpleNamespace(storage=storage), export, package, folder) as found:
+    with contents(
+        cast(KsefClient, SimpleNamespace(storage=storage)), export, package, folder
+    ) as found:
         found.keep_xml(folder)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     answer.put((time.perf_counter() - begun, peak_mb))  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """Time and peak memory of a full build and of publishing, against one scan of the same rows.
 
-python tests/bench/bench_sql.py            # 1,000,000 and 10,000,000 invoices, 10 a session
-python tests/bench/bench_sql.py 1000000    # only that many
+python -m tests.bench.bench_sql            # 1,000,000 and 10,000,000 invoices, 10 a session
+python -m tests.bench.bench_sql 1000000    # only that many
 
 Target: 1,000,000 in 20 s and 10,000,000 in 120 s on two cores, below 4 GB.
 """
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from raw_tables import write_raw_tables
+from tests.bench.raw_tables import write_raw_tables
 
 SCAN = """
 import duckdb

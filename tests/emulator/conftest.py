@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from exporting import Exporter
-from logging_in import NOW, SINCE, Headers, bearer, finish_login, start_token_login
 
 from ksef_emulator import Emulator, ExportSettings, VirtualClock, World
+from tests.emulator.exporting import Exporter
+from tests.emulator.logging_in import NOW, SINCE, Headers, bearer, finish_login, start_token_login
 
 
 @pytest.fixture(scope="session")

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
-from logging_in import SINCE, Headers
 
 from ksef_emulator import VirtualClock
+from tests.emulator.logging_in import SINCE, Headers
 
 KEY, VECTOR = bytes(range(32)), bytes(range(16))
 OAEP = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)

@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from exporting import Exporter, metadata
-from logging_in import NOW, SINCE, Headers
 
 from ksef_emulator import Emulator, Oddities, VirtualClock, World
 from ksef_emulator.clock import to_ticks
 from ksef_emulator.world.invoices import Invoice
 from ksef_emulator.world.sessions import Session
+from tests.emulator.exporting import Exporter, metadata
+from tests.emulator.logging_in import NOW, SINCE, Headers
 
 WARSAW = ZoneInfo("Europe/Warsaw")
 HASH = "hashOfCorrectedInvoice"

@@ -6,11 +6,11 @@ from typing import Any
 
 import httpx
 import pytest
-from exporting import Exporter, hash_of, members, metadata, moment_of
-from logging_in import NOW, SINCE, Headers
 
 from ksef_emulator import Emulator, ExportSettings, VirtualClock, World
 from ksef_emulator.world.taxpayers import SubjectType
+from tests.emulator.exporting import Exporter, hash_of, members, metadata, moment_of
+from tests.emulator.logging_in import NOW, SINCE, Headers
 
 Login = Callable[[str, str], Headers]
 Make = Callable[..., Exporter]

@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from exporting import KEY, Exporter, encryption, metadata
-from logging_in import NOW, SINCE, Headers
 
 from ksef_emulator import ExportSettings, VirtualClock, World
+from tests.emulator.exporting import KEY, Exporter, encryption, metadata
+from tests.emulator.logging_in import NOW, SINCE, Headers
 
 Login = Callable[[str, str], Headers]
 Make = Callable[..., Exporter]

@@ -5,9 +5,9 @@ from typing import Any
 
 import httpx
 import pytest
-from logging_in import NOW, Headers
 
 from ksef_emulator import Emulator, Fault, VirtualClock, World
+from tests.emulator.logging_in import NOW, Headers
 
 Ask = Callable[..., httpx.Response]
 

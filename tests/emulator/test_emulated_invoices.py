@@ -7,7 +7,6 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from logging_in import NOW, SINCE
 from lxml import etree
 
 from ksef_emulator import Backlog, World
@@ -15,6 +14,7 @@ from ksef_emulator.clock import iso_ticks, to_ticks
 from ksef_emulator.identifiers import nip_check_digit
 from ksef_emulator.world.documents import customers
 from ksef_emulator.world.invoices import Invoice
+from tests.emulator.logging_in import NOW, SINCE
 
 NAMESPACE = "{http://crd.gov.pl/wzor/2025/06/25/13775/}"
 SUBJECTS: tuple[Any, ...] = ("Subject1", "Subject2", "Subject3", "SubjectAuthorized")

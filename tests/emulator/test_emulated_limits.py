@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from logging_in import Headers, bearer, finish_login, start_token_login
 
 from ksef_emulator import Emulator, VirtualClock, World
 from ksef_emulator.api.errors import TooManyRequests
 from ksef_emulator.api.limits import PRODUCTION, Limits
+from tests.emulator.logging_in import Headers, bearer, finish_login, start_token_login
 
 START = datetime(2026, 9, 22, 10, 30, tzinfo=UTC)
 

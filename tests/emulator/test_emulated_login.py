@@ -13,7 +13,12 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     pkcs12,
 )
-from logging_in import (
+from lxml import etree
+from signxml.xades import XAdESSigner
+
+from ksef_emulator import Emulator, VirtualClock, World
+from ksef_emulator.certificates import CertificateFiles, self_signed
+from tests.emulator.logging_in import (
     NOW,
     bearer,
     finish_login,

@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from logging_in import NOW, SINCE
 
 from ksef_emulator import Oddities, World
 from ksef_emulator.api.parameters import KSEF_NUMBER
+from tests.emulator.logging_in import NOW, SINCE
 
 UNREAD = {405, 420, 430, 435}
 

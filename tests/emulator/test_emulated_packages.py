@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-from exporting import Exporter, decrypted, hash_of, members, metadata
-from logging_in import SINCE, Headers
 
 from ksef_emulator import Emulator, ExportSettings, Fault, VirtualClock, World
 from ksef_emulator.api.exports.settings import TAMPERINGS
+from tests.emulator.exporting import Exporter, decrypted, hash_of, members, metadata
+from tests.emulator.logging_in import SINCE, Headers
 
 Make = Callable[..., Exporter]
 

@@ -17,9 +17,9 @@ from typing import Literal
 
 import httpx
 import pytest
-from logging_in import NOW
 
 from ksef_emulator import Emulator, Fault, RunningClock, VirtualClock, World, serve
+from tests.emulator.logging_in import NOW
 
 
 def test_the_emulator_answers_on_a_real_socket_and_stops_promptly(app: Emulator) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from logging_in import NOW, Headers, bearer, finish_login, start_token_login
 from werkzeug.test import Client
 
 from ksef_emulator import Emulator, Quirks, VirtualClock, World
+from tests.emulator.logging_in import NOW, Headers, bearer, finish_login, start_token_login
 
 Login = Callable[[str, str], Headers]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
-from exporting import Exporter, hash_of
-from logging_in import SINCE, Headers
 
 from ksef_emulator import Emulator, ExportSettings, Fault, Quirks, VirtualClock, World, serve
+from tests.emulator.exporting import Exporter, hash_of
+from tests.emulator.logging_in import SINCE, Headers
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from exporting import hash_of
-from logging_in import NOW, SINCE, Headers
 from lxml import etree
 
 from ksef_emulator import Backlog, Emulator, Quirks, VirtualClock, World
 from ksef_emulator.clock import to_ticks
 from ksef_emulator.world.receipts import Receipts
+from tests.emulator.exporting import hash_of
+from tests.emulator.logging_in import NOW, SINCE, Headers
 
 NAMESPACE = "{http://upo.schematy.mf.gov.pl/KSeF/v4-3}"
 WARSAW = ZoneInfo("Europe/Warsaw")

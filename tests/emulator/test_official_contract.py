@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from exporting import Exporter
 from hypothesis import HealthCheck, settings
 from jsonschema import Draft4Validator  # type: ignore[import-untyped]
 from logging_in import NOW, SINCE, Headers, bearer, finish_login, start_token_login
@@ -19,6 +18,8 @@ from schemathesis.core.failures import Failure
 from schemathesis.specs.openapi import checks as openapi_checks
 
 from ksef_emulator import Emulator, ExportSettings, Fault, VirtualClock, World
+from tests.emulator.exporting import Exporter
+from tests.emulator.logging_in import NOW, SINCE, Headers, bearer, finish_login, start_token_login
 
 DOCUMENT = json.loads(
     (Path(__file__).parents[1] / "data" / "ksef-openapi.json").read_text(encoding="utf-8")

@@ -151,7 +151,7 @@ class Workshop:
             quiet = ["--log-level", "none", "--log-level-file", "none", "--no-write-json"]
             outcome = dbtRunner().invoke([*arguments, *told, *quiet, "--fail-fast"])
         finally:
-            DuckDBConnectionManager.close_all_connections()
+            DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
         results: Any = getattr(outcome.result, "results", None)
         if results is None:
             return f"dbt: Compilation Error: {outcome.exception}"
@@ -180,10 +180,9 @@ class Workshop:
 
 def _load_world(folder: Path, database: Path) -> None:
     """Load two taxpayers; the last hours are listed and their failures read, and no more."""
-    sys.path.insert(0, str(folder / "tests" / "sql"))
-    from loaded import NOW, loading, make_world
-
+    sys.path.insert(0, str(folder))
     from ksef_emulator import VirtualClock
+    from tests.sql.loaded import NOW, loading, make_world
 
     world, clock = make_world(days=9, sessions_per_day=8), VirtualClock(NOW)
     with loading(world, clock, database, exports_per_hour=1000) as load_once:

@@ -1,6 +1,6 @@
 """The list of mutations cannot rot: each can still be made. `make mutation` makes them."""
 
-from mutate import CHECKOUT, read_mutations
+from tests.mutation.mutate import CHECKOUT, read_mutations
 
 
 def test_each_mutation_finds_its_text_exactly_once() -> None:

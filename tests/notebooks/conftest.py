@@ -12,6 +12,9 @@ from filelock import FileLock
 from worlds import half_done
 
 from kseflow.demo import run_demo
+from tests.notebooks.browser import Browser, chromium, find_chromium
+from tests.notebooks.worlds import half_done
+from tests.once import once
 
 MARTS = "select table_name from duckdb_tables() where schema_name = 'marts'"
 ROWS = "select table_name, column_name from duckdb_columns() where schema_name = 'marts'"
@@ -37,7 +40,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def backfill(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def backfill() -> Path:
     """The published file of a backfill whose time was up."""
     return made_once(tmp_path_factory, "backfill", half_done)
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import nbformat
 import pytest
-from browser import Browser
 
 from kseflow import pages
+from tests.notebooks.browser import Browser
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))

@@ -12,11 +12,11 @@ from typing import Any
 
 import duckdb
 import pytest
-from browser import Browser
 
 from kseflow.errors import ConfigurationError, WarehouseError
 from kseflow.pages.html import write_report
 from kseflow.trends import anomalies, read_inputs
+from tests.notebooks.browser import Browser
 
 Changed = Callable[..., Path]
 SCREENS = {"desktop": 1280, "phone": 360}

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import duckdb
 import pytest
-from loaded import NOW, loading, make_world
 
 from ksef_emulator import VirtualClock, World
 from kseflow.marts.build import BuildSummary, build
+from tests.once import once
+from tests.sql.loaded import NOW, loading, make_world
 
 
 class Built(NamedTuple):
@@ -20,15 +21,18 @@ class Built(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    folder = tmp_path_factory.mktemp("built")
-    world, clock = make_world(), VirtualClock(NOW)
+def built() -> Built:
+    return Built(make_world(), *once("built", _build))
+
+
+def _build(folder: Path) -> tuple[Path, Path, BuildSummary]:
     database, analysts = folder / "load.duckdb", folder / "ksef.duckdb"
-    with loading(world, clock, database, exports_per_hour=1000) as load_once:
+    clock = VirtualClock(NOW)
+    with loading(make_world(), clock, database, exports_per_hour=1000) as load_once:
         load_once()
         clock.sleep(4 * 3600)
         load_once()
-    return Built(world, database, analysts, build(database, analysts))
+    return database, analysts, build(database, analysts)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
@@ -12,14 +13,14 @@ from zoneinfo import ZoneInfo
 import duckdb
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from loaded import NOW, loading, make_world
 
 from ksef_emulator import VirtualClock, World
 from ksef_emulator.world.taxpayers import SubjectType
 from kseflow.marts.build import build
+from tests.sql.loaded import NOW, loading, make_world
 
 WARSAW = ZoneInfo("Europe/Warsaw")
-ROLES = {
+ROLES: dict[SubjectType, str] = {
     "Subject1": "seller",
     "Subject2": "buyer",
     "Subject3": "third_subject",
@@ -73,6 +74,10 @@ def counterparty(row: Row, role: str) -> tuple[str, str | None, str | None]:
     identifier = row["buyer"]["identifier"]
     value = identifier.get("value")
     return identifier["type"], value, None if value else row["buyer"]["name"]
+
+
+def counterparty_in_currency(row: Row, role: str) -> tuple[str, str | None, str | None, str]:
+    return *counterparty(row, role), row["currency"]
 
 
 def verdict(first: date, begin: datetime, end: datetime) -> str:
@@ -169,7 +174,7 @@ def check_counterparties(truth: Truth, found: list[Row]) -> None:
         for (who, subject_type), exported in truth.exported.items()
         for key, rows in grouped(
             exported,
-            lambda row, role=ROLES[subject_type]: (*counterparty(row, role), row["currency"]),
+            partial(counterparty_in_currency, role=ROLES[subject_type]),
         ).items()
     }
     for row in found:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 import yaml
-from loaded import NOW, loading, make_world
 
 from ksef_emulator import VirtualClock
 from ksef_emulator.api.exports.routes import DESCRIPTIONS as EXPORT_DESCRIPTIONS
@@ -21,9 +20,10 @@ from kseflow.errors import WarehouseError
 from kseflow.marts.build import BuildFailed, build
 from kseflow.marts.publish import project_folder
 from kseflow.raw.tables import TABLES
+from tests.sql.loaded import NOW, loading, make_world
 
 if TYPE_CHECKING:
-    from conftest import Built
+    from tests.sql.conftest import Built
 
 PROJECT = project_folder()
 ROOT = Path(__file__).parents[2]

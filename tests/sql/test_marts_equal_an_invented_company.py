@@ -14,7 +14,9 @@ import duckdb
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from invented import (
+
+from kseflow.marts.build import build
+from tests.sql.invented import (
     EXPORTS_FROM,
     Company,
     Invoice,
@@ -27,8 +29,6 @@ from invented import (
     ticks,
     write_raw_tables,
 )
-
-from kseflow.marts.build import build
 
 WARSAW = ZoneInfo("Europe/Warsaw")
 WITH_RECEIPT = ("stale", "receipt", "ahead", "both")

@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 import duckdb
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from loaded import NOW, loading, make_world
 
 from ksef_emulator import VirtualClock, World
 from kseflow.marts.build import build
+from tests.sql.loaded import NOW, loading, make_world
 
 WARSAW = ZoneInfo("Europe/Warsaw")
 OUTCOMES = {200: "accepted", 440: "duplicate", 500: "system_error", 550: "system_error"}
@@ -109,7 +109,7 @@ def resolution(bad: dict[str, Any], accepted: Accepted) -> dict[str, Any] | None
     def near(a: dict[str, Any]) -> bool:
         """Whether it is of the same seller, and sent within the reach of a number."""
         is_of_seller = a["ksefNumber"].startswith(seller)
-        return is_of_seller and abs(a["sent"] - bad["sent"]) <= NUMBER_REACH
+        return bool(is_of_seller and abs(a["sent"] - bad["sent"]) <= NUMBER_REACH)
 
     def fits(a: dict[str, Any]) -> bool:
         return not numbered or numbered == a["invoiceNumber"]
@@ -304,8 +304,8 @@ def test_rates_equal_those_of_the_world_itself(
         build(database, analysts)
         rows = list(decided_invoices(world, clock.now()))
         accepted = Accepted(world, rows, exported_to(analysts))
-        days = rows_of(analysts, "from marts.daily_outcomes")
-        check_days(days, rows, accepted)
+        outcomes = rows_of(analysts, "from marts.daily_outcomes")
+        check_days(outcomes, rows, accepted)
         found = {
             (f["context_id"], f["invoice_reference_number"]): f
             for f in rows_of(analysts, "from marts.failed_invoices where is_settled")
@@ -318,7 +318,7 @@ def test_rates_equal_those_of_the_world_itself(
             assert found[key]["resolved_ksef_number"] == (got and got["ksefNumber"])
         reasons = rows_of(analysts, "from marts.failure_reasons")
         assert sum(r["failed_count"] for r in reasons) == sum(r["code"] != 200 for r in rows)
-        assert sum(r["failed_count"] for r in reasons) == sum(d["failed_count"] for d in days)
+        assert sum(r["failed_count"] for r in reasons) == sum(d["failed_count"] for d in outcomes)
         check_months(world, clock.now(), analysts)
         windows = rows_of(analysts, "from marts.package_windows")
         assert {w["relation"] for w in windows} <= {"first", "touching"}

@@ -12,7 +12,7 @@ from kseflow.marts.build import BuildFailed, build
 from kseflow.watch.check import check
 
 if TYPE_CHECKING:
-    from conftest import Built
+    from tests.sql.conftest import Built
 
 # Each breaks a promise, or a model itself, by rows of the first taxpayer alone.
 ODD_ROWS = {

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
-from loaded import NOW, loading, make_world
 
 from ksef_emulator import VirtualClock
 from kseflow.errors import WarehouseError
 from kseflow.marts.build import build
 from kseflow.marts.publish import last_published, publish
+from tests.sql.loaded import NOW, loading, make_world
 
 if TYPE_CHECKING:
-    from conftest import Built
+    from tests.sql.conftest import Built
 
 READER = Path(__file__).with_name("reader.py")
 LOADS = 10

@@ -7,7 +7,8 @@ from typing import Any
 import duckdb
 import pytest
 import yaml
-from test_build import run_dbt
+
+from tests.sql.test_build import run_dbt
 
 TABLE: dict[str, list[Any]] = yaml.safe_load(Path(__file__).with_name("reasons.yml").read_text())
 ANY_CODE = 450

@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Built
+    from tests.sql.conftest import Built
 
 Failure = tuple[str, str, str]  # taxpayer, session, submission
 
@@ -30,16 +30,16 @@ def test_every_resolution_is_right_and_most_resubmissions_are_recognised(
             kinds[key] = sent_again.kind
     found: dict[Failure, tuple[str, str]] = {}
     knowable: set[Failure] = set()
-    for *key, number, rule, name, reason in marts.sql(
+    for *named, number, rule, name, reason in marts.sql(
         "select context_id, session_reference_number, invoice_reference_number, "
         "resolved_ksef_number, resolution_rule, "
         "coalesce(invoice_number, invoice_file_name), reason from marts.failed_invoices"
     ).fetchall():
-        failure = (key[0], key[1], key[2])
+        failure = (named[0], named[1], named[2])
         if rule is not None:
             found[failure] = (number, rule)
         # A number of another seller says nothing of ours.
-        is_ours = "(NIP: " not in reason or f"(NIP: {key[0]})" in reason
+        is_ours = "(NIP: " not in reason or f"(NIP: {named[0]})" in reason
         if failure in truth and ((name and is_ours) or kinds[failure] in TOLD_APART):
             knowable.add(failure)
     right = Counter(rule for f, (number, rule) in found.items() if number in truth.get(f, ()))

@@ -5,7 +5,6 @@ from random import Random
 
 import numpy as np
 import pytest
-from trend_worlds import World, ago, fill, steady, stepped
 
 from kseflow.trends import anomalies
 from kseflow.trends.causes import began_or_ended, called, parts_of
@@ -14,6 +13,7 @@ from kseflow.trends.prepared import prepared
 from kseflow.trends.sample import Sample
 from kseflow.trends.scan import scan
 from kseflow.trends.series import number_of
+from tests.trends.trend_worlds import World, ago, fill, steady, stepped
 
 FIRST = number_of(ago(89))
 

@@ -5,9 +5,9 @@ from datetime import date, timedelta
 from random import Random
 
 import pytest
-from trend_worlds import TODAY, World, ago, fill, steady, stepped
 
 from kseflow.trends import Anomaly, anomalies
+from tests.trends.trend_worlds import TODAY, World, ago, fill, steady, stepped
 
 NIP = "7438939438"
 
