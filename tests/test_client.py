@@ -32,7 +32,7 @@ from kseflow.errors import (
     RequestRejected,
     Unavailable,
 )
-from simulation import Asking, asking
+from tests.simulation import Asking, asking
 
 CONTRACT = json.loads((Path(__file__).parent / "data" / "ksef-openapi.json").read_text("utf-8"))
 

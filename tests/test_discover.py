@@ -10,7 +10,7 @@ from ksef_emulator import Fault, VirtualClock
 from kseflow.api.client import KsefClient
 from kseflow.loading.sessions import modified_from
 from kseflow.loading.source import make_clients
-from simulation import asking
+from tests.simulation import asking
 
 ONE_LIST_A_MINUTE = {"sessionList": {"perSecond": 1, "perMinute": 1, "perHour": 60}}
 

@@ -17,13 +17,12 @@ from typing import Any
 import duckdb
 import pytest
 
-from conftest import Stage
 from ksef_emulator import Fault, RunningClock, VirtualClock
 from kseflow.database import load_file
 from kseflow.watch.doctor.examine import examine
 from kseflow.watch.doctor.files import examine_databases
 from kseflow.watch.finding import Finding, State
-from published import NIPS, change, copy_published
+from tests.conftest import Stage
 from tests.published import NIPS, change, copy_published
 
 SECRET = "T0PSECRET"

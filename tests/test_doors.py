@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import kseflow
-from conftest import Stage
 from kseflow.options import OPTIONS
-from published import LOADED_AT, NIPS, copy_published
+from tests.conftest import Stage
+from tests.published import LOADED_AT, NIPS, copy_published
 
 
 @pytest.mark.parametrize("name", kseflow.__all__)

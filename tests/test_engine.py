@@ -15,7 +15,7 @@ from kseflow.api.gateway import Gate, Gateway
 from kseflow.clock import SimulatedClock, SystemClock, TimeBox
 from kseflow.errors import ContractViolation, Unavailable
 from kseflow.loading.source import make_clients
-from simulation import Wire, asking
+from tests.simulation import Wire, asking
 
 LISTS = {"sessionList", "sessionInvoiceList"}
 NO_LOGS = "context_id, session_reference_number, reference_number, status_code, invoice_hash"

@@ -16,7 +16,7 @@ from kseflow.errors import CorruptDownload
 from kseflow.loading.exports.package import contents, request
 from kseflow.loading.exports.windows import Window
 from kseflow.loading.source import make_clients
-from simulation import asking
+from tests.simulation import asking
 
 SUBJECT_TYPES = ("Subject1", "Subject2", "Subject3", "SubjectAuthorized")
 

@@ -7,13 +7,13 @@ from typing import Any
 import httpx
 from rich.console import Console
 
-from conftest import Stage
 from kseflow.loading.extraction import Extraction
 from kseflow.loading.source import make_clients
 from kseflow.loading.warehouse import Warehouse
 from kseflow.options import Options
 from kseflow.progress import Narrator, narrated
 from kseflow.raw.tables import TABLES
+from tests.conftest import Stage
 
 
 def frames(made: Stage, **shape: Any) -> list[str]:

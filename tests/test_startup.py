@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from published import copy_published
+from tests.published import copy_published
 
 CODE = """
 import resource, runpy, sys

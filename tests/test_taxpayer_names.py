@@ -7,10 +7,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from conftest import Stage
 from kseflow.context import Context
 from kseflow.logins import configured_credentials
 from kseflow.terminal import print_status
+from tests.conftest import Stage
 
 Configured = Callable[..., dict[str, str | None]]
 

@@ -15,7 +15,7 @@ from kseflow.errors import CorruptDownload, RequestRejected, Unavailable
 from kseflow.loading.source import make_clients
 from kseflow.loading.upo import UpoPage, upo_documents
 from kseflow.loading.upo import save_upo as save_upo_of
-from simulation import Asking, asking
+from tests.simulation import Asking, asking
 
 RECEIPTS = ["sessions", "upo_documents"]
 

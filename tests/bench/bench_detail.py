@@ -34,8 +34,8 @@ from kseflow.raw.tables import (
     UPO_DOCUMENTS,
 )
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from simulation import Wire
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.simulation import Wire
 
 START = datetime(2026, 11, 17, 6, 0, tzinfo=UTC)
 DAYS = 30

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 from lxml import etree
-from signxml.xades import XAdESSigner
+from signxml.xades.xades import XAdESSigner
 
 from ksef_emulator import Emulator, VirtualClock, World
-from ksef_emulator.certificates import CertificateFiles, self_signed
+from ksef_emulator.world.certificates import CertificateFiles, PrivateKey, self_signed
 from tests.emulator.logging_in import (
     NOW,
     bearer,
@@ -25,11 +25,6 @@ from tests.emulator.logging_in import (
     newest_token_key,
     start_token_login,
 )
-from lxml import etree
-from signxml.xades.xades import XAdESSigner
-
-from ksef_emulator import Emulator, VirtualClock, World
-from ksef_emulator.world.certificates import CertificateFiles, PrivateKey, self_signed
 
 NAMESPACE = "http://ksef.mf.gov.pl/auth/token/2.1"
 

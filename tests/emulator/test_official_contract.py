@@ -12,7 +12,6 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from jsonschema import Draft4Validator  # type: ignore[import-untyped]
-from logging_in import NOW, SINCE, Headers, bearer, finish_login, start_token_login
 from schemathesis import Case, checks
 from schemathesis.core.failures import Failure
 from schemathesis.specs.openapi import checks as openapi_checks

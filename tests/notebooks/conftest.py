@@ -7,9 +7,6 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from browser import Browser, chromium, find_chromium
-from filelock import FileLock
-from worlds import half_done
 
 from kseflow.demo import run_demo
 from tests.notebooks.browser import Browser, chromium, find_chromium
@@ -20,29 +17,21 @@ MARTS = "select table_name from duckdb_tables() where schema_name = 'marts'"
 ROWS = "select table_name, column_name from duckdb_columns() where schema_name = 'marts'"
 
 
-def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """Make a folder's published file for all workers of a test run: one makes it, others wait."""
-    base = factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
-    with FileLock(f"{folder}.lock"):
-        if not (folder / "made").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            make(folder)
-            (folder / "made").touch()
-    return folder / "ksef.duckdb"
-
-
 @pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def database() -> Path:
     """The demo's published file."""
-    return made_once(tmp_path_factory, "demo", lambda folder: run_demo(folder, seed=7))
+    return once("demo", _demo)
 
 
 @pytest.fixture(scope="session")
 def backfill() -> Path:
     """The published file of a backfill whose time was up."""
-    return made_once(tmp_path_factory, "backfill", half_done)
+    return once("backfill", half_done)
+
+
+def _demo(folder: Path) -> Path:
+    run_demo(folder, seed=7)
+    return folder / "ksef.duckdb"
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
-from loaded import NOW, loading, make_world
 
 from ksef_emulator import VirtualClock
 from kseflow.marts.build import build
 from kseflow.raw.arrow import Table
 from kseflow.raw.tables import TABLES
+from tests.sql.loaded import NOW, loading, make_world
 
 if TYPE_CHECKING:
     from conftest import Built
