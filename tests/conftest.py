@@ -27,8 +27,9 @@ from kseflow.api.client import KsefClient
 from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import SimulatedClock, TimeBox
 from kseflow.context import Context
-from kseflow.loading.run import LoadSummary, load
+from kseflow.loading.run import load
 from kseflow.loading.source import make_clients
+from kseflow.loading.summary import LoadSummary
 from kseflow.loading.warehouse import Warehouse
 from kseflow.options import Options
 from kseflow.watch.status import TaxpayerStatus, status

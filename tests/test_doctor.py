@@ -17,7 +17,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from ksef_emulator import Fault, RunningClock, VirtualClock
+from ksef_emulator import Fault, VirtualClock
+from kseflow.clock import SimulatedClock, SystemClock
 from kseflow.database import load_file
 from kseflow.watch.doctor.examine import examine
 from kseflow.watch.doctor.files import examine_databases
@@ -62,7 +63,7 @@ def lines_of(stage: Stage, *, behind_s: float = 0.0, **options: Any) -> list[Fin
         VirtualClock(stage.clock.now() - timedelta(seconds=behind_s)) if behind_s else stage.clock
     )
     with stage.served() as base_url:
-        return list(examine(stage.database, clock, environment=base_url, **options))
+        return list(examine(stage.database, SimulatedClock(clock), environment=base_url, **options))
 
 
 def about(lines: list[Finding], topic: str, nip: str | None = None) -> list[Finding]:
@@ -157,7 +158,7 @@ def test_without_any_configuration_it_still_examines_the_rest(stage: Callable[..
     lines = lines_of(stage())
     assert "no taxpayer in sources.ksef" in one(lines, "configuration").message
     assert {"network", "clock", "public keys", "disk"} <= {line.topic for line in lines}
-    unknown = list(examine(Path("ksef.duckdb"), VirtualClock(stage().at)))
+    unknown = list(examine(Path("ksef.duckdb"), SimulatedClock(stage().clock)))
     assert "no environment: say --environment" in one(unknown, "environment").message
 
 
@@ -291,7 +292,7 @@ def test_a_host_that_does_not_answer_is_told_once_and_the_rest_is_examined(
     configure: Callable[..., None],
 ) -> None:
     configure({NIPS[0]: {"token": SECRET}, NIPS[1]: {"token": SECRET}})
-    clock = RunningClock()
+    clock = SystemClock()
     lines = list(examine(Path("ksef.duckdb"), clock, environment="http://127.0.0.1:9/v2"))
     assert (
         "127.0.0.1:9 gives no answer unencrypted, without a proxy" in one(lines, "network").message
@@ -305,7 +306,7 @@ def test_the_proxy_is_named_without_its_password(
     monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://user:{SECRET}@127.0.0.1:9")
-    lines = list(examine(Path("k.duckdb"), RunningClock(), environment="https://ksef.invalid/v2"))
+    lines = list(examine(Path("k.duckdb"), SystemClock(), environment="https://ksef.invalid/v2"))
     line = one(lines, "network")
     assert line.state is ERROR
     assert "over TLS" in line.message
@@ -340,7 +341,7 @@ def test_a_certificate_that_is_not_trusted_is_told_with_the_remedy(
     stage: Callable[..., Stage], tmp_path: Path
 ) -> None:
     with encrypted_server(stage(taxpayers=1), tmp_path) as base_url:
-        lines = list(examine(Path("ksef.duckdb"), RunningClock(), environment=base_url))
+        lines = list(examine(Path("ksef.duckdb"), SystemClock(), environment=base_url))
     line = one(lines, "network")
     assert "CERTIFICATE_VERIFY_FAILED" in line.message
     assert "SSL_CERT_FILE" in (line.remedy or "")
@@ -483,7 +484,7 @@ def test_a_configuration_file_that_is_no_toml_is_an_error_and_the_rest_is_examin
 def test_warnings_alone_exit_0_and_an_error_exits_1(
     stage: Callable[..., Stage], configure: Callable[..., None]
 ) -> None:
-    clock = RunningClock()
+    clock = SystemClock()
     made = stage(taxpayers=2, at=clock.now())
     first, second = (context.id for context in made.contexts)
     configure(tokens(made) | {second: {"token": SECRET}})

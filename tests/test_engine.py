@@ -244,7 +244,7 @@ def test_garbled_limits_of_one_taxpayer_stop_nobody(stage: Any, limits: Any) -> 
 
 @pytest.mark.parametrize("kind", ["500", "403-waf", "not-json", "dropped"])
 def test_a_session_in_trouble_keeps_no_other_from_being_read_in_the_first_load(
-    stage: Any, kind: str
+    stage: Any, kind: Any
 ) -> None:
     made = stage(taxpayers=1, days=5, counted_failures="never")
     sessions = made.world.sessions(made.contexts[0].id, made.clock.now())

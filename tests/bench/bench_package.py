@@ -24,8 +24,10 @@ from typing import Any, cast
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from kseflow.api.client import KsefClient, http_transport
+from kseflow.api.client import KsefClient
 from kseflow.api.downloads import Storage, sha256_base64
+from kseflow.api.gateway import Gateway
+from kseflow.api.limits import Budget
 from kseflow.clock import SystemClock, TimeBox
 from kseflow.loading.exports.package import Export, contents
 from kseflow.loading.exports.windows import Window
@@ -71,7 +73,7 @@ def write_package(folder: Path, megabytes: int) -> tuple[Export, dict[str, Any]]
             )
     archive.unlink()
     window = Window("Subject1", "2026-11-17T00:00:00Z", None)
-    export = Export("EH", window, False, "Zip", datetime.now(UTC), key, iv)
+    export = Export("EH", window, False, "Zip", datetime.now(UTC), {}, key, iv)
     return export, {"parts": parts, "invoiceCount": count, "compressionType": "Zip"}
 
 
@@ -80,12 +82,18 @@ def take(
 ) -> None:
     """Take a package in, and answer with seconds and peak memory in MB."""
     box = TimeBox(SystemClock())
-    storage = Storage(base_url, http_transport(base_url), box, {})
+    gateway = Gateway(base_url, box)
+    storage = Storage(gateway, Budget(box, gateway.shared_groups), "bench")
+    client = cast(KsefClient, SimpleNamespace(storage=storage))
     begun = time.perf_counter()
-    with contents(
-        cast(KsefClient, SimpleNamespace(storage=storage)), export, package, folder
-    ) as found:
-        found.keep_xml(folder)
+
+    async def taken() -> None:
+        async with contents(client, export, package, folder) as found:
+            found.keep_xml(folder)
+        await gateway.aclose()
+
+    with box.loop() as loop:
+        loop.run(taken())
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     answer.put((time.perf_counter() - begun, peak_mb))  # type: ignore[attr-defined]
 

@@ -11,7 +11,7 @@ from kseflow.clock import SimulatedClock, TimeBox
 from kseflow.context import Context
 from kseflow.loading.run import load
 from kseflow.loading.source import make_clients
-from kseflow.options import Options
+from kseflow.options import Options, SubjectType
 
 NOW = datetime(2026, 11, 17, 13, 0, tzinfo=UTC)  # a Tuesday, 14:00 in Warsaw
 
@@ -30,7 +30,7 @@ def loading(
     only: Sequence[str] = (),
     exports_per_hour: int = 0,
     is_frozen: bool = False,
-    subject_types: Sequence[str] = ("Subject1", "Subject2"),
+    subject_types: Sequence[SubjectType] = ("Subject1", "Subject2"),
 ) -> Iterator[Callable[[], None]]:
     """Give a function that loads what is new; packages hold 40 invoices, that some are full.
 

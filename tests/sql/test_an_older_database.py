@@ -13,7 +13,7 @@ from kseflow.raw.tables import TABLES
 from tests.sql.loaded import NOW, loading, make_world
 
 if TYPE_CHECKING:
-    from conftest import Built
+    from tests.sql.conftest import Built
 
 
 def newest(table: Table) -> str:
