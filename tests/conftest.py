@@ -23,12 +23,11 @@ from ksef_emulator import (
     serve,
 )
 from ksef_emulator.world.oddities import CountedFailures
-from kseflow.api.client import KsefClient
+from kseflow.api.client import KsefClient, make_clients
 from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import SimulatedClock, TimeBox
 from kseflow.context import Context
-from kseflow.loading.run import load
-from kseflow.loading.source import make_clients
+from kseflow.loading.run import load_clients
 from kseflow.loading.summary import LoadSummary
 from kseflow.loading.warehouse import Warehouse
 from kseflow.options import Options
@@ -126,7 +125,9 @@ class Stage:
         self, clients: list[KsefClient], box: TimeBox, only: Sequence[str] = (), **options: Any
     ) -> LoadSummary:
         options = {"exports_per_hour": self.exports_per_hour, **options}
-        return load(clients, self.database, box, Options(**options), only=only, lock_wait_s=5)
+        return load_clients(
+            clients, self.database, box, Options(**options), only=only, lock_wait_s=5
+        )
 
     def load_frozen(self, **options: Any) -> LoadSummary:
         """Load while the emulated world stands still."""

@@ -7,12 +7,12 @@ from pathlib import Path
 import duckdb
 
 from ksef_emulator import Emulator, VirtualClock, World, serve
+from kseflow.api.client import make_clients
 from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import SimulatedClock, TimeBox
 from kseflow.context import Context
 from kseflow.database import load_file
-from kseflow.loading.run import load
-from kseflow.loading.source import make_clients
+from kseflow.loading.run import load_clients
 from kseflow.marts.build import build
 from kseflow.options import Options
 from tests.once import once
@@ -45,7 +45,7 @@ def _load_and_build(folder: Path) -> Path:
         options = Options(
             exports_per_hour=4, exports_from=WORLD.since, subject_types=("Subject1", "Subject2")
         )
-        load(make_clients(base_url, logins, box), load_file(analysts), box, options)
+        load_clients(make_clients(base_url, logins, box), load_file(analysts), box, options)
     build(load_file(analysts), analysts)
     change(analysts, f"update published set published_at = '{LOADED_AT.isoformat()}'")
     return folder

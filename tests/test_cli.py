@@ -163,7 +163,7 @@ def test_taxpayers_can_be_configured_in_dlts_files_and_with_certificates(shell: 
         second["nip"]: None,
     }
     one = shell.run("load", "--json", "--only", "sessions", "--nip", first["nip"])
-    assert {part["context_id"] for part in json.loads(one.stdout)["parts"]} == {first["nip"]}
+    assert {log["context_id"] for log in json.loads(one.stdout)["logs"]} == {first["nip"]}
 
 
 def test_a_taxpayer_that_fails_makes_the_exit_code_3_and_the_rest_is_loaded(shell: Shell) -> None:

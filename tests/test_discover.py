@@ -7,9 +7,8 @@ import httpx
 import pytest
 
 from ksef_emulator import Fault, VirtualClock
-from kseflow.api.client import KsefClient
+from kseflow.api.client import KsefClient, make_clients
 from kseflow.loading.sessions import modified_from
-from kseflow.loading.source import make_clients
 from tests.simulation import asking
 
 ONE_LIST_A_MINUTE = {"sessionList": {"perSecond": 1, "perMinute": 1, "perHour": 60}}
@@ -59,8 +58,8 @@ def test_an_interrupted_listing_goes_on_where_it_stopped(stage):
     listed_whole, runs = set(), 0
     while len(listed_whole) < 2:
         summary = busy.load(only=["sessions"], max_time_s=150)
-        listed_whole |= {part["resource"] for part in summary.parts if part["cursor_text"]}
-        assert not [part for part in summary.parts if part["outcome"] in ("failed", "warning")]
+        listed_whole |= {part["resource"] for part in summary.logs if part["cursor_text"]}
+        assert not [part for part in summary.logs if part["outcome"] in ("failed", "warning")]
         runs += 1
         assert runs < 20
     pages = sum(row["page_count"] for row in busy.rows("from ksef_raw.sync_log"))
@@ -131,7 +130,7 @@ def test_a_session_that_breaks_the_contract_is_named_and_keeps_the_cursor_back(s
     broken = stage(taxpayers=1, short_pages=False)
     broken.faults = [Fault("missing-field", path="/sessions$", nth=1, field="dateUpdated")]
     summary = broken.load_frozen(only=["sessions"])
-    (trouble,) = [p for p in summary.parts if p["outcome"] == "failed"]
+    (trouble,) = [p for p in summary.logs if p["outcome"] == "failed"]
     assert "dateUpdated" in trouble["message"]
     assert "is missing" in trouble["message"]
     assert trouble["cursor_text"] is None
@@ -145,7 +144,7 @@ def test_a_session_that_breaks_the_contract_keeps_no_other_from_being_loaded(sta
     fault = Fault("missing-field", path="/sessions$", nth=1, field="dateUpdated")
     broken.faults = [fault]
     summary = broken.load_frozen()
-    outcomes = {part["resource"]: part["outcome"] for part in summary.parts}
+    outcomes = {part["resource"]: part["outcome"] for part in summary.logs}
     assert sorted(outcomes.values()) == ["failed", "ok", "ok", "ok"]
     assert outcomes["invoices"] == "ok"
     assert broken.value("select count(*) from ksef_raw.session_invoices") > 0
@@ -155,9 +154,9 @@ def test_since_lists_again_from_that_moment(stage):
     made = stage(taxpayers=1, short_pages=False)
     made.load_frozen(only=["sessions"])
     again = made.load_frozen(only=["sessions"], since=made.world.since)
-    assert sum(p["row_count"] for p in again.parts) == len(truth(made))
+    assert sum(p["row_count"] for p in again.logs) == len(truth(made))
     usual = made.load_frozen(only=["sessions"])
-    assert sum(p["row_count"] for p in usual.parts) < len(truth(made))
+    assert sum(p["row_count"] for p in usual.logs) < len(truth(made))
 
 
 def test_the_emulator_itself_shows_the_skip_that_a_bounded_window_suffers(busy):

@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from ksef_emulator import Backlog, Emulator, Fault, VirtualClock
-from kseflow.api.client import KsefClient
-from kseflow.api.gateway import Gate, Gateway
+from kseflow.api.client import KsefClient, make_clients
+from kseflow.api.gateway import Gateway
+from kseflow.api.limits import Gate
 from kseflow.clock import SimulatedClock, SystemClock, TimeBox
 from kseflow.errors import ContractViolation, Unavailable
-from kseflow.loading.source import make_clients
 from tests.simulation import Wire, asking
 
 LISTS = {"sessionList", "sessionInvoiceList"}
@@ -31,7 +31,7 @@ class Told:
         return sum(request.group in groups for request in self.requests)
 
     def logs(self, resource: str) -> list[dict[str, Any]]:
-        return [log for log in self.summary.parts if log["resource"] == resource]
+        return [log for log in self.summary.logs if log["resource"] == resource]
 
 
 def load_wired(
@@ -438,7 +438,7 @@ def test_requests_go_on_while_dlt_commits(stage: Any) -> None:
     with made.served(VirtualClock(made.clock.now())) as base_url:
         box = TimeBox(SystemClock(), 300)
         summary = made.load_with(make_clients(base_url, made.logins(), box), box)
-    assert {log["outcome"] for log in summary.parts} == {"ok"}
+    assert {log["outcome"] for log in summary.logs} == {"ok"}
     assert made.value("select count(*) from ksef_raw.session_invoices") > 0
 
 

@@ -10,16 +10,15 @@ import duckdb
 import pytest
 
 from ksef_emulator import Fault
-from kseflow.api.client import KsefClient
+from kseflow.api.client import KsefClient, make_clients
 from kseflow.database import locked
 from kseflow.errors import ConfigurationError, WarehouseError
-from kseflow.loading.source import make_clients
 from kseflow.loading.warehouse import Warehouse
 from kseflow.watch.status import status
 
 
 def outcomes(summary, context):
-    return {p["resource"]: p["outcome"] for p in summary.parts if p["taxpayer"] == context}
+    return {p["resource"]: p["outcome"] for p in summary.logs if p["taxpayer"] == context}
 
 
 def invoice_count(stage, context):
@@ -59,7 +58,7 @@ def test_a_login_without_introspection_is_warned_about(stage):
     made = stage(taxpayers=1)
     made.tokens[made.contexts[0]] = made.world.taxpayers[0].write_only_token
     summary = made.load_frozen()
-    (login,) = [part for part in summary.parts if part["resource"] == "login"]
+    (login,) = [part for part in summary.logs if part["resource"] == "login"]
     assert login["outcome"] == "warning"
     assert "Introspection" in login["message"]
     assert summary.failed_taxpayers == []
@@ -71,7 +70,7 @@ def test_a_list_that_shrinks_is_warned_about(stage):
     made.tokens[made.contexts[0]] = made.world.taxpayers[0].write_only_token
     summary = made.load_frozen(since=made.world.since)
     assert "before; does this login still have Introspection?" in " ".join(
-        part["message"] or "" for part in summary.parts
+        part["message"] or "" for part in summary.logs
     )
 
 
@@ -79,7 +78,7 @@ def test_an_invoice_against_the_contract_keeps_only_its_session_on_the_worklist(
     fault = Fault("missing-field", path="/invoices$", field="invoicingDate")
     made = stage(taxpayers=1, short_pages=False, faults=[fault], days=1, counted_failures="never")
     summary = made.load_frozen(in_progress="all")
-    (part,) = [part for part in summary.parts if part["resource"] == "invoices"]
+    (part,) = [part for part in summary.logs if part["resource"] == "invoices"]
     assert part["outcome"] == "failed"
     assert "invoicingDate" in part["message"]
     (read,) = made.rows("from ksef_raw.invoice_reads where error is not null")
@@ -142,7 +141,7 @@ def test_only_the_wanted_tables_are_loaded(stage):
 def test_a_session_that_lists_none_of_its_failures_stops_no_other(stage):
     made = stage(taxpayers=1, counted_failures="always")
     summary = made.load_frozen(only=["sessions", "failed_invoices"])
-    assert {part["outcome"] for part in summary.parts} == {"ok"}
+    assert {part["outcome"] for part in summary.logs} == {"ok"}
     assert made.rows(
         "from ksef_raw.invoice_reads as r join ksef_raw.sessions as s "
         "on s.reference_number = r.session_reference_number "
@@ -253,7 +252,7 @@ def test_lost_working_files_cost_nothing_but_time(stage):
     shutil.rmtree(made.database.parent / ".ksef-dlt")
     summary = made.load_frozen()
     assert summary.request_counts["sessionList"] == 2
-    assert sum(part["changed_count"] for part in summary.parts) == 0
+    assert sum(part["changed_count"] for part in summary.logs) == 0
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def test_by_default_only_accepted_and_pending_invoices_of_open_sessions_lack(sta
 def test_with_too_little_budget_only_what_the_worklist_lists_lacks(stage):
     stage = stage(days=6, limits="production", sessions_per_day=60)
     summary = stage.load(max_time_s=20 * 60, detail="invoices")
-    assert {part["outcome"] for part in summary.parts if part["resource"] == "invoices"} == {
+    assert {part["outcome"] for part in summary.logs if part["resource"] == "invoices"} == {
         "out of time"
     }
     # Ask the world as it was when each session was listed: nothing of it changes later on.
@@ -184,7 +184,7 @@ def test_a_load_with_nothing_to_do_spends_two_lists_and_changes_nothing(stage):
     before = stage.rows("from ksef_raw.session_invoices order by all")
     summary = stage.load_frozen(in_progress="all")
     assert summary.request_counts["sessionList"] == 2 * len(stage.contexts)
-    assert sum(part["changed_count"] for part in summary.parts) == 0
+    assert sum(part["changed_count"] for part in summary.logs) == 0
     assert stage.rows("from ksef_raw.session_invoices order by all") == before or (
         summary.request_counts["sessionInvoiceList"] > 0
     )

@@ -12,10 +12,10 @@ from decimal import Decimal
 import pytest
 
 from ksef_emulator import Backlog, ExportSettings, Fault
+from kseflow.api.client import make_clients
 from kseflow.errors import CorruptDownload
 from kseflow.loading.exports.package import contents, request
 from kseflow.loading.exports.windows import Window
-from kseflow.loading.source import make_clients
 from tests.simulation import asking
 
 SUBJECT_TYPES = ("Subject1", "Subject2", "Subject3", "SubjectAuthorized")
@@ -47,7 +47,7 @@ def packages(made, where="true"):
 
 
 def parts(summary, outcome=None):
-    exported = [p for p in summary.parts if p["resource"].startswith("exports")]
+    exported = [p for p in summary.logs if p["resource"].startswith("exports")]
     return [p for p in exported if outcome in (None, p["outcome"])]
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 from rich.console import Console
 
+from kseflow.api.client import make_clients
 from kseflow.loading.extraction import Extraction
-from kseflow.loading.source import make_clients
+from kseflow.loading.taxpayer import load_share
 from kseflow.loading.warehouse import Warehouse
 from kseflow.options import Options
 from kseflow.progress import Narrator, narrated
@@ -30,7 +31,7 @@ def frames(made: Stage, **shape: Any) -> list[str]:
 
         box = made.box()
         clients = make_clients(base_url, made.logins(), box, transport=Watched())
-        extraction = Extraction(clients, box, Options(**shape))
+        extraction = Extraction(clients, box, Options(**shape), load_share)
         narrator.watch(extraction)
         tables = frozenset(table.name for table in TABLES)
         extraction.begin(Warehouse(lambda sql: None, str), lambda name: {}, tables)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ksef_emulator import Backlog, Fault
+from kseflow.api.client import make_clients
 from kseflow.context import Context
 from kseflow.errors import CorruptDownload, RequestRejected, Unavailable
-from kseflow.loading.source import make_clients
 from kseflow.loading.upo import UpoPage, upo_documents
 from kseflow.loading.upo import save_upo as save_upo_of
 from tests.simulation import Asking, asking
@@ -82,7 +82,7 @@ def test_a_receipt_that_ksef_has_not_made_yet_is_asked_for_again_later(stage):
 def test_a_receipt_with_a_wrong_hash_is_told_and_the_others_are_read(stage):
     made = stage(taxpayers=1, faults=[Fault("altered", path="/session-upo/", nth=1, times=1)])
     summary = made.load_frozen(only=RECEIPTS)
-    (part,) = [part for part in summary.parts if part["resource"] == "upo"]
+    (part,) = [part for part in summary.logs if part["resource"] == "upo"]
     assert part["outcome"] == "failed"
     (bad,) = made.rows("from ksef_raw.upo_reads where error is not null")
     assert bad["error"] in part["message"]

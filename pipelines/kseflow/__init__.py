@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from kseflow.api.credentials import CertificateCredentials, TokenCredentials
     from kseflow.context import Context
     from kseflow.errors import KsefError
-    from kseflow.loading.configured import load
+    from kseflow.loading.run import load
     from kseflow.loading.source import ksef_source
     from kseflow.marts.build import build_marts as build
     from kseflow.pages.html import write_report as report
@@ -39,7 +39,7 @@ _HOMES = {
     "build": ("marts.build", "build_marts"),
     "check": ("watch.check", "check"),
     "ksef_source": ("loading.source", "ksef_source"),
-    "load": ("loading.configured", "load"),
+    "load": ("loading.run", "load"),
     "report": ("pages.html", "write_report"),
 }
 

@@ -48,6 +48,9 @@ FIRST_BACKOFF_S = 1.0  # doubled with each try
 TOKEN_MARGIN = timedelta(seconds=60)  # refresh this long before an access token (15 min) ends
 LOGIN_POLLS = 60  # the login status is asked at most so often, waiting 1 to 5 s in between
 
+# Permissions of a login with which KSeF shows sessions that others opened. docs: uprawnienia.md
+SEES_ALL_SESSIONS = frozenset({"Introspection", "EnforcementOperations"})
+
 OPEN_STATUS_CODES = (100, 150, 170)  # sessions; the state diagrams in faktury/sesje
 PENDING_STATUS_CODES = (100, 150)  # invoices
 ACCEPTED_STATUS_CODE = 200

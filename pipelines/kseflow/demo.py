@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from ksef_emulator import Emulator, ExportSettings, Oddities, VirtualClock, World, serve
+from kseflow.api.client import make_clients
 from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import SimulatedClock, TimeBox, moment_text
 from kseflow.context import Context
 from kseflow.database import load_file, published
 from kseflow.errors import ConfigurationError
-from kseflow.loading.run import load, working_folder
-from kseflow.loading.source import make_clients
+from kseflow.loading.run import load_clients, working_folder
 from kseflow.loading.summary import LoadSummary
 from kseflow.loading.warehouse import Warehouse
 from kseflow.marts.build import build
@@ -81,7 +81,7 @@ def run_demo(folder: Path, seed: int) -> None:
         def load_once(xml_folder: Path | None = None) -> LoadSummary:
             options = Options(exports_from=world.since, xml_folder=xml_folder)
             box = TimeBox(SimulatedClock(clock))
-            return load(make_clients(base_url, logins, box), load_database, box, options)
+            return load_clients(make_clients(base_url, logins, box), load_database, box, options)
 
         first = load_once()
         before = _status(load_database, first.ended_at)

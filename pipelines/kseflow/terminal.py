@@ -52,11 +52,11 @@ def print_load(
         f"Took {_duration(took_s)}, waited {_duration(summary.waited_s)} for KSeF's limits. "
         f"Requests: {requests_text(summary.request_counts)}"
     )
-    for part in summary.parts:
-        if part["message"]:
+    for log in summary.logs:
+        if log["message"]:
             console.print(
-                f"[yellow]{part['taxpayer']}, {part['resource']}: {part['outcome']}:[/] "
-                f"{escape(part['message'])}",
+                f"[yellow]{log['taxpayer']}, {log['resource']}: {log['outcome']}:[/] "
+                f"{escape(log['message'])}",
                 soft_wrap=True,
             )
     if built is not None:
@@ -76,12 +76,12 @@ def _load_table(summary: LoadSummary) -> Table:
         "packages",
         "exported",
     )
-    for taxpayer in dict.fromkeys(part["taxpayer"] for part in summary.parts):
-        parts = [part for part in summary.parts if part["taxpayer"] == taxpayer]
-        exports = [part for part in parts if part["resource"].startswith("exports")]
+    for taxpayer in dict.fromkeys(log["taxpayer"] for log in summary.logs):
+        logs = [log for log in summary.logs if log["taxpayer"] == taxpayer]
+        exports = [log for log in logs if log["resource"].startswith("exports")]
         counters = ("changed", "session", "accepted", "failed", "pending")
-        numbers = [sum(part[f"{counter}_count"] for part in parts) for counter in counters]
-        numbers += [sum(part[name] for part in exports) for name in ("page_count", "row_count")]
+        numbers = [sum(log[f"{counter}_count"] for log in logs) for counter in counters]
+        numbers += [sum(log[name] for log in exports) for name in ("page_count", "row_count")]
         made.add_row(str(taxpayer), *(f"{number:,}" for number in numbers))
     return made
 

@@ -18,11 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ksef_emulator import Backlog, Emulator, VirtualClock, World
+from kseflow.api.client import make_clients
 from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import SimulatedClock, TimeBox
 from kseflow.context import Context
 from kseflow.loading.extraction import Extraction
-from kseflow.loading.source import make_clients
+from kseflow.loading.taxpayer import load_share
 from kseflow.loading.warehouse import Warehouse
 from kseflow.options import Options
 from kseflow.raw.arrow import Table
@@ -56,7 +57,8 @@ def run(backlog: Backlog, detail: str) -> tuple[float, dict[str, int], float]:
     app = Emulator(world, clock, "production")
     box = TimeBox(SimulatedClock(clock))
     clients = make_clients("http://127.0.0.1/v2", [login], box, transport=Wire(app))
-    extraction = Extraction(clients, box, Options(detail=detail, exports_per_hour=0))
+    options = Options(detail=detail, exports_per_hour=0)
+    extraction = Extraction(clients, box, options, load_share)
     nothing = Warehouse(lambda sql: None, str)
     tables = frozenset(table.name for table in TABLES)
     accepted_count, failed, counted, begun = 0, set(), {}, time.perf_counter()

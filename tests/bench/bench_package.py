@@ -27,7 +27,6 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from kseflow.api.client import KsefClient
 from kseflow.api.downloads import Storage, sha256_base64
 from kseflow.api.gateway import Gateway
-from kseflow.api.limits import Budget
 from kseflow.clock import SystemClock, TimeBox
 from kseflow.loading.exports.package import Export, contents
 from kseflow.loading.exports.windows import Window
@@ -83,7 +82,7 @@ def take(
     """Take a package in, and answer with seconds and peak memory in MB."""
     box = TimeBox(SystemClock())
     gateway = Gateway(base_url, box)
-    storage = Storage(gateway, Budget(box, gateway.shared_groups), "bench")
+    storage = Storage(base_url, gateway.send, gateway.gate, box, {})
     client = cast(KsefClient, SimpleNamespace(storage=storage))
     begun = time.perf_counter()
 

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ksef_emulator import Emulator, VirtualClock, World, serve
+from kseflow.api.client import make_clients
 from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import SimulatedClock, TimeBox
 from kseflow.context import Context
-from kseflow.loading.run import load
-from kseflow.loading.source import make_clients
+from kseflow.loading.run import load_clients
 from kseflow.marts.build import build
 from kseflow.options import Options
 
@@ -26,7 +26,9 @@ def half_done(folder: Path, *, days: int = 14, max_time_s: float = 4) -> Path:
     database = folder / "ksef-load.duckdb"
     with serve(Emulator(world, clock, limits="production")) as base_url:
         box = TimeBox(SimulatedClock(clock), max_time_s)
-        load(make_clients(base_url, logins, box), database, box, Options(exports_per_hour=0))
+        load_clients(
+            make_clients(base_url, logins, box), database, box, Options(exports_per_hour=0)
+        )
     published = folder / "ksef.duckdb"
     build(database, published)
     return published

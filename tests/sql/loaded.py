@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ksef_emulator import Emulator, ExportSettings, Quirks, VirtualClock, World, serve
+from kseflow.api.client import make_clients
 from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import SimulatedClock, TimeBox
 from kseflow.context import Context
-from kseflow.loading.run import load
-from kseflow.loading.source import make_clients
+from kseflow.loading.run import load_clients
 from kseflow.options import Options, SubjectType
 
 NOW = datetime(2026, 11, 17, 13, 0, tzinfo=UTC)  # a Tuesday, 14:00 in Warsaw
@@ -55,6 +55,6 @@ def loading(
                 exports_from=None if database.exists() else world.since,
                 subject_types=tuple(subject_types),
             )
-            load(make_clients(base_url, logins, box), database, box, options, only=only)
+            load_clients(make_clients(base_url, logins, box), database, box, options, only=only)
 
         yield load_once

@@ -1,5 +1,6 @@
-"""The border: every answer of the API is read here, and no more of it than a bound allows."""
+"""Calls and their answers; the border: no more is read than a bound allows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,21 @@ MEANINGS = {
     21418: "KSeF no longer accepts the continuation token",
     21470: "the public key was withdrawn; fetch the keys again",
 }
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request: its group of limits, and of what value it is (0 first) when places are few.
+
+    `body` is what httpx's `Request` takes: params, headers, json, content.
+    """
+
+    method: str
+    path: str
+    group: str
+    value: int = 0
+    is_repeatable: bool = True
+    body: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,16 @@ POST /auth/token/redeem, /auth/token/refresh.
 import asyncio
 import base64
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
-from kseflow.api.answers import json_of, rejection_of
-from kseflow.api.credentials import CertificateCredentials, Credentials, TokenCredentials
-from kseflow.api.gateway import Gateway
-from kseflow.api.retry import Call, Sender
+from kseflow.api.answers import Answer, Call, json_of, rejection_of
+from kseflow.api.keys import PublicKeys
+from kseflow.clock import TimeBox
 from kseflow.constants import LOGIN_POLLS, TOKEN_MARGIN
 from kseflow.errors import ContractViolation, LoginFailed, RequestRejected, Unavailable
 
@@ -38,13 +38,30 @@ class Token:
         return f"Token(valid_until={self.valid_until:%Y-%m-%dT%H:%M:%SZ})"
 
 
+class LoginCredentials(Protocol):
+    """What logs in: with a public key of KSeF's for `key_usage`, or without one."""
+
+    @property
+    def context(self) -> object: ...
+    @property
+    def key_usage(self) -> str | None: ...
+    def login_call(self, challenge: dict[str, Any], key: Any, now: datetime) -> Call: ...
+
+
 class Login:
     """One taxpayer's login: made at the first request, and once for all that wait for it."""
 
-    def __init__(self, gateway: Gateway, credentials: Credentials, sender: Sender) -> None:
-        self._gateway = gateway
+    def __init__(
+        self,
+        credentials: LoginCredentials,
+        box: TimeBox,
+        keys: PublicKeys,
+        ask: Callable[[Call], Awaitable[Answer]],
+    ) -> None:
         self._credentials = credentials
-        self._sender = sender
+        self._box = box
+        self._keys = keys
+        self._ask = ask
         self._access: Token | None = None
         self._refresh: Token | None = None
         self._lock = asyncio.Lock()
@@ -65,7 +82,7 @@ class Login:
 
     def now(self) -> datetime:
         """Return KSeF's time (UTC), as far as the login told it."""
-        return self._gateway.box.now() + self.clock_offset
+        return self._box.now() + self.clock_offset
 
     async def bearer(self) -> str:
         """Return an access token that is valid now; logs in or refreshes where there is none."""
@@ -110,49 +127,30 @@ class Login:
             raise ContractViolation(f"a login answer lacks or garbles a field: {error!r}") from None
 
     async def _begin(self) -> dict[str, Any]:
-        credentials = self._credentials
-        if isinstance(credentials, CertificateCredentials):
-            challenge = await self._challenge()
-            credentials.check_validity(self.now())
-            document = credentials.signed_login(challenge["challenge"])
-            return await self._call("POST", "/auth/xades-signature", content=document)
         try:
-            return await self._begin_with_token(credentials)
+            return await self._begin_once()
         except RequestRejected as error:
             if 21470 not in error.codes:
                 raise
-            return await self._begin_with_token(credentials)  # with keys fetched anew
+            return await self._begin_once()  # with keys fetched anew
 
-    async def _challenge(self) -> dict[str, Any]:
+    async def _begin_once(self) -> dict[str, Any]:
         challenge = await self._call("POST", "/auth/challenge")
         sent_at = datetime.fromisoformat(challenge["timestamp"]).astimezone(UTC)
-        self.clock_offset = sent_at - self._gateway.box.now()
-        return challenge
-
-    async def _begin_with_token(self, credentials: TokenCredentials) -> dict[str, Any]:
-        challenge = await self._challenge()
-        keys = self._gateway.public_keys
-        key = await keys.newest("KsefTokenEncryption", self.now(), self.ask_for_keys)
-        der = base64.b64decode(key["certificate"])
-        context = credentials.context
-        body = {
-            "challenge": challenge["challenge"],
-            "contextIdentifier": {"type": context.type, "value": context.id},
-            "encryptedToken": credentials.encrypted(der, challenge["timestampMs"]),
-            "publicKeyId": key["publicKeyId"],
-        }
+        self.clock_offset = sent_at - self._box.now()
+        usage, key = self._credentials.key_usage, None
+        if usage is not None:
+            key = await self._keys.newest(usage, self.now(), self.ask_for_keys)
         try:
-            return await self._call("POST", "/auth/ksef-token", json=body)
+            return await self._json(self._credentials.login_call(challenge, key, self.now()))
         except RequestRejected as error:
-            if 21470 in error.codes:
-                keys.withdraw(key)
+            if 21470 in error.codes and key is not None:
+                self._keys.withdraw(key)
             raise
 
     async def ask_for_keys(self) -> list[dict[str, Any]]:
         """Return KSeF's public keys. Source: GET /security/public-key-certificates"""
-        answer = await self._sender.answer(
-            Call("GET", "/security/public-key-certificates", "anonymous")
-        )
+        answer = await self._ask(Call("GET", "/security/public-key-certificates", "anonymous"))
         if answer.status >= 400:
             raise rejection_of(answer)
         keys: list[dict[str, Any]] = json_of(answer)
@@ -172,21 +170,20 @@ class Login:
                     + (f" ({details})" if details else "")
                     + ". Make a new token, or check the certificate and its permissions"
                 )
-            await self._gateway.box.sleep(min(1 + poll, 5))
+            await self._box.sleep(min(1 + poll, 5))
         raise Unavailable(f"the login of {self._credentials.context} is still pending; try later")
 
-    async def _call(
-        self, method: str, path: str, token: Token | None = None, **body: Any
-    ) -> dict[str, Any]:
+    async def _call(self, method: str, path: str, token: Token | None = None) -> dict[str, Any]:
         """Send one login request and return its JSON."""
-        headers = {"Content-Type": "application/xml"} if "content" in body else {}
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token.value}"
+        headers = {} if token is None else {"Authorization": f"Bearer {token.value}"}
         is_repeatable = path != "/auth/token/redeem"
-        call = Call(
-            method, path, "anonymous", is_repeatable=is_repeatable, body=body | {"headers": headers}
+        body = {"headers": headers}
+        return await self._json(
+            Call(method, path, "anonymous", is_repeatable=is_repeatable, body=body)
         )
-        answer = await self._sender.answer(call)
+
+    async def _json(self, call: Call) -> dict[str, Any]:
+        answer = await self._ask(call)
         if answer.status >= 400:
             raise rejection_of(answer)
         found = json_of(answer)

@@ -6,20 +6,21 @@ The path of a request, each hop adding one thing: `KsefClient` (who), `Sender` (
 
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from kseflow.api.answers import Answer, json_of, rejection_of
+import httpx
+
+from kseflow.api.answers import Answer, Call, json_of, rejection_of
 from kseflow.api.auth import Login
 from kseflow.api.credentials import Credentials
 from kseflow.api.downloads import Storage, sha256_base64
 from kseflow.api.gateway import Gateway
-from kseflow.api.limits import Budget
-from kseflow.api.retry import Call, Sender
+from kseflow.api.retry import Budget, Sender
 from kseflow.clock import Clock, SystemClock, TimeBox
-from kseflow.constants import PAGE_SIZE
+from kseflow.constants import PAGE_SIZE, REQUESTS_IN_FLIGHT
 from kseflow.errors import ContractViolation, CorruptDownload
 
 log = logging.getLogger(__name__)
@@ -64,11 +65,12 @@ class KsefClient:
             self.gateway = Gateway(environment, box)
         self.base_url = self.gateway.base_url
         self.context = credentials.context
-        self.budget = Budget(self.gateway.box, self.gateway.shared_groups)
-        self.windows, self.spending = self.budget.windows, self.budget.spending
-        self._sender = Sender(self.gateway, self.budget, self.context)
-        self._login = Login(self.gateway, credentials, self._sender)
-        self.storage = Storage(self.gateway, self.budget, self.context)
+        gateway, box = self.gateway, self.gateway.box
+        budget = Budget(box, gateway.shared_groups)
+        self.windows, self.spending = budget.windows, budget.spending
+        self._sender = Sender(self.base_url, gateway.send, gateway.gate, box, budget)
+        self._login = Login(credentials, box, gateway.public_keys, self._sender.answer)
+        self.storage = Storage(self.base_url, gateway.send, gateway.gate, box, self.spending)
 
     async def __aenter__(self) -> Self:
         return self
@@ -273,6 +275,19 @@ class KsefClient:
         if answer.status >= 400:
             raise rejection_of(answer)
         return answer
+
+
+def make_clients(
+    environment: str,
+    credentials: Sequence[Credentials],
+    box: TimeBox,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+    requests_in_flight: int = REQUESTS_IN_FLIGHT,
+) -> list[KsefClient]:
+    """Return a client for each taxpayer; they share one way to KSeF, within one time box."""
+    gateway = Gateway(environment, box, transport=transport, requests_in_flight=requests_in_flight)
+    return [KsefClient(gateway, login) for login in credentials]
 
 
 def _path(form: str, *references: str) -> str:

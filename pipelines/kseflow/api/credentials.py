@@ -4,7 +4,7 @@ import base64
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -12,8 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from lxml import etree
 
+from kseflow.api.answers import Call
 from kseflow.context import Context
 from kseflow.errors import ConfigurationError
+
+Json = dict[str, Any]
 
 AUTH_NAMESPACE = "http://ksef.mf.gov.pl/auth/token/2.1"
 
@@ -25,13 +28,27 @@ class TokenCredentials:
     context: Context
     token: str = field(repr=False)
 
-    def encrypted(self, certificate_der: bytes, timestamp_ms: int) -> str:
-        """Encrypt `token|timestamp` with KSeF's key: RSA-OAEP, SHA-256, Base64."""
-        key = x509.load_der_x509_certificate(certificate_der).public_key()
-        if not isinstance(key, rsa.RSAPublicKey):
+    key_usage: ClassVar = "KsefTokenEncryption"
+
+    def login_call(self, challenge: Json, key: Json, now: datetime) -> Call:
+        """Return the request that begins a login: the token, encrypted with KSeF's `key`.
+
+        Source: POST /auth/ksef-token
+        """
+        timestamped = f"{self.token}|{challenge['timestampMs']}".encode()
+        public_key = x509.load_der_x509_certificate(
+            base64.b64decode(key["certificate"])
+        ).public_key()
+        if not isinstance(public_key, rsa.RSAPublicKey):
             raise ConfigurationError("KSeF offers no RSA key for tokens; update kseflow")
         oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), label=None)
-        return base64.b64encode(key.encrypt(f"{self.token}|{timestamp_ms}".encode(), oaep)).decode()
+        body = {
+            "challenge": challenge["challenge"],
+            "contextIdentifier": {"type": self.context.type, "value": self.context.id},
+            "encryptedToken": base64.b64encode(public_key.encrypt(timestamped, oaep)).decode(),
+            "publicKeyId": key["publicKeyId"],
+        }
+        return Call("POST", "/auth/ksef-token", "anonymous", body={"json": body})
 
 
 @dataclass(frozen=True)
@@ -67,7 +84,21 @@ class CertificateCredentials:
             raise ConfigurationError(f"the private key does not belong to {certificate}")
         return cls(context, cert, key)
 
-    def check_validity(self, now: datetime) -> None:
+    key_usage: ClassVar = None
+
+    def login_call(self, challenge: Json, key: None, now: datetime) -> Call:
+        """Return the request that begins a login: the challenge, signed.
+
+        Raises `ConfigurationError` when the certificate is not valid at `now`.
+        Source: POST /auth/xades-signature
+        """
+        self._check_validity(now)
+        document = self._signed_login(challenge["challenge"])
+        headers = {"Content-Type": "application/xml"}
+        body = {"content": document, "headers": headers}
+        return Call("POST", "/auth/xades-signature", "anonymous", body=body)
+
+    def _check_validity(self, now: datetime) -> None:
         """Raise `ConfigurationError` when the certificate is not valid at `now`."""
         begins, ends = self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc
         if not begins <= now <= ends:
@@ -76,7 +107,7 @@ class CertificateCredentials:
                 f"to {ends:%Y-%m-%d}; renew it in the taxpayer application"
             )
 
-    def signed_login(self, challenge: str) -> bytes:
+    def _signed_login(self, challenge: str) -> bytes:
         """Return the AuthTokenRequest for `challenge` with an enveloped XAdES signature."""
         from signxml.algorithms import CanonicalizationMethod, SignatureMethod
         from signxml.xades.xades import XAdESSigner

@@ -6,15 +6,14 @@ KSeF's, and into no log and no error.
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import httpx
 
-from kseflow.api.gateway import Gateway
-from kseflow.api.limits import Budget
-from kseflow.api.retry import backoff_s
+from kseflow.api.limits import Gate, Spending, backoff_s
+from kseflow.clock import TimeBox
 from kseflow.constants import DOWNLOAD_TIME_S, STORAGE_DOMAIN, TRIES
 from kseflow.errors import ContractViolation, CorruptDownload, Unavailable
 
@@ -26,11 +25,20 @@ AS_IT_IS = {"Accept": "*/*", "Accept-Encoding": "identity"}  # hashes are of the
 class Storage:
     """Download what signed links of one API lead to; outside KSeF's rate limits."""
 
-    def __init__(self, gateway: Gateway, budget: Budget, who: object) -> None:
-        self._api = urlsplit(gateway.base_url)
-        self._gateway = gateway
-        self._budget = budget
-        self._who = who
+    def __init__(
+        self,
+        base_url: str,
+        send: Callable[[httpx.Request], Awaitable[httpx.Response]],
+        gate: Gate,
+        box: TimeBox,
+        spending: dict[str, Spending],
+    ) -> None:
+        """Send through `send`, with a place at `gate`, and count it in `spending`."""
+        self._api = urlsplit(base_url)
+        self._send = send
+        self._gate = gate
+        self._box = box
+        self._spending = spending
 
     async def download(self, url: str, into: BinaryIO, *, what: str, max_bytes: int) -> str:
         """Write what `url` leads to into `into` and return its SHA-256 (Base64).
@@ -45,8 +53,8 @@ class Storage:
         for attempt in range(1, TRIES + 1):
             try:
                 async with (
-                    self._gateway.gate.place(VALUE, self._who),
-                    self._gateway.box.within(DOWNLOAD_TIME_S),
+                    self._gate.place(VALUE, self),
+                    self._box.within(DOWNLOAD_TIME_S),
                 ):
                     return await self._streamed(url, into, what, max_bytes)
             except (Unavailable, httpx.RequestError, TimeoutError) as error:
@@ -55,13 +63,13 @@ class Storage:
             into.seek(begin)
             into.truncate()
             if attempt < TRIES:
-                await self._gateway.box.sleep(backoff_s(attempt))
+                await self._box.sleep(backoff_s(attempt))
         raise Unavailable(f"{what}: {trouble}, after {TRIES} tries")
 
     async def _streamed(self, url: str, into: BinaryIO, what: str, max_bytes: int) -> str:
-        spent = self._budget.spent("storage")
+        spent = self._spending.setdefault("storage", Spending())
         spent.request_count += 1
-        response = await self._gateway.send(httpx.Request("GET", url, headers=AS_IT_IS))
+        response = await self._send(httpx.Request("GET", url, headers=AS_IT_IS))
         try:
             if response.status_code >= 500:
                 raise Unavailable(f"storage answers HTTP {response.status_code}")

@@ -1,17 +1,12 @@
 """The way to one environment that all taxpayers share: connections, and places on them."""
 
-import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from heapq import heappop, heappush
 from importlib.metadata import version
 
 import httpx
 
 from kseflow.api.address import base_url_of, proxy_of
 from kseflow.api.keys import PublicKeys
-from kseflow.api.limits import SHARED_GROUPS, Sent
+from kseflow.api.limits import SHARED_GROUPS, Gate, Sent
 from kseflow.clock import TimeBox
 from kseflow.constants import REQUESTS_IN_FLIGHT, TIMEOUT_S
 
@@ -20,48 +15,6 @@ HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": "gzip, deflate",
 }
-
-
-class Gate:
-    """A bound on requests in flight, given out by value (0 first), then fairly by taxpayer."""
-
-    def __init__(self, size: int) -> None:
-        self._free_count = size
-        self._is_open = True
-        self._asked: Counter[tuple[int, object]] = Counter()
-        self._queue: list[tuple[int, int, int, asyncio.Future[None]]] = []
-
-    @asynccontextmanager
-    async def place(self, value: int, who: object) -> AsyncIterator[None]:
-        """Hold one place, once everything of more value has had one."""
-        granted = asyncio.get_running_loop().create_future()
-        self._asked[value, who] += 1
-        heappush(self._queue, (value, self._asked[value, who], self._asked.total(), granted))
-        self._grant()
-        try:
-            await granted
-            yield
-        finally:
-            if granted.done() and not granted.cancelled():
-                self._free_count += 1
-            granted.cancel()
-            self._grant()
-
-    def open(self) -> None:
-        """Let requests pass again."""
-        self._is_open = True
-        self._grant()
-
-    def close(self) -> None:
-        """Let no further request pass; those in flight go on."""
-        self._is_open = False
-
-    def _grant(self) -> None:
-        while self._is_open and self._free_count > 0 and self._queue:
-            *_, granted = heappop(self._queue)
-            if not granted.done():
-                granted.set_result(None)
-                self._free_count -= 1
 
 
 class Gateway:

@@ -5,20 +5,17 @@ full blocks. Source: GET /rate-limits and docs limity/limity-api.md.
 """
 
 import asyncio
-import logging
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from heapq import heappop, heappush
 
-from kseflow.clock import TimeBox
-from kseflow.constants import PRODUCTION_LIMITS, WINDOW_MARGIN_S
-
-log = logging.getLogger(__name__)
+from kseflow.constants import FIRST_BACKOFF_S, PRODUCTION_LIMITS, WINDOW_MARGIN_S
 
 SHARED_GROUPS = ("anonymous", "global")  # KSeF counts them per address, not per taxpayer
-LONG_WAIT_S = 2.0  # a longer one is worth a line in the log
 WINDOWS_S = (1.0, 60.0, 3600.0)
 
 
@@ -135,34 +132,48 @@ class SlidingWindows:
         return times[bisect_right(times, horizon) :]
 
 
-class Budget:
-    """What one taxpayer may still ask, what it cost so far, and the wait for the next."""
+class Gate:
+    """A bound on requests in flight, given out by value (0 first), then fairly by taxpayer."""
 
-    def __init__(self, box: TimeBox, shared: Mapping[str, Sent]) -> None:
-        self.windows = SlidingWindows(box.now, shared)
-        self.spending: dict[str, Spending] = {}
-        self._box = box
-
-    def spent(self, group: str) -> Spending:
-        """Return what a group cost so far, to be added to."""
-        return self.spending.setdefault(group, Spending())
+    def __init__(self, size: int) -> None:
+        self._free_count = size
+        self._is_open = True
+        self._asked: Counter[tuple[int, object]] = Counter()
+        self._queue: list[tuple[int, int, int, asyncio.Future[None]]] = []
 
     @asynccontextmanager
-    async def admitted(self, group: str) -> AsyncIterator[None]:
-        """Wait until the windows have room, and count the request that is sent inside."""
-        spent, asked_at = self.spent(group), self._box.now()
-        self._box.check()
-        with ExitStack() as on_its_way:
-            async with self.windows.turn(group):
-                await self._room(group)
-                for counted in (group, "global"):
-                    on_its_way.enter_context(self.windows.on_its_way(counted))
-            spent.waited_s += (self._box.now() - asked_at).total_seconds()
-            spent.request_count += 1
+    async def place(self, value: int, who: object) -> AsyncIterator[None]:
+        """Hold one place, once everything of more value has had one."""
+        granted = asyncio.get_running_loop().create_future()
+        self._asked[value, who] += 1
+        heappush(self._queue, (value, self._asked[value, who], self._asked.total(), granted))
+        self._grant()
+        try:
+            await granted
             yield
+        finally:
+            if granted.done() and not granted.cancelled():
+                self._free_count += 1
+            granted.cancel()
+            self._grant()
 
-    async def _room(self, group: str) -> None:
-        while (wait_s := max(map(self.windows.delay_s, (group, "global")))) > 0:
-            if wait_s > LONG_WAIT_S:
-                log.info("waiting %.0f s for KSeF's %s limit", wait_s, group)
-            await self._box.sleep(wait_s)
+    def open(self) -> None:
+        """Let requests pass again."""
+        self._is_open = True
+        self._grant()
+
+    def close(self) -> None:
+        """Let no further request pass; those in flight go on."""
+        self._is_open = False
+
+    def _grant(self) -> None:
+        while self._is_open and self._free_count > 0 and self._queue:
+            *_, granted = heappop(self._queue)
+            if not granted.done():
+                granted.set_result(None)
+                self._free_count -= 1
+
+
+def backoff_s(attempt: int) -> float:
+    """Return the seconds to wait after the first, second, … try that went wrong."""
+    return float(FIRST_BACKOFF_S * 2 ** (attempt - 1))

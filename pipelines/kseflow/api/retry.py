@@ -6,45 +6,68 @@ with doubled waits. What may happen only once (redeem, an export) is never repea
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager
 
 import httpx
 
-from kseflow.api.answers import Answer, read, rejection_of
-from kseflow.api.gateway import Gateway
-from kseflow.api.limits import Budget
-from kseflow.constants import ANSWER_TIME_S, FIRST_BACKOFF_S, TRIES
+from kseflow.api.answers import Answer, Call, read, rejection_of
+from kseflow.api.limits import Gate, Sent, SlidingWindows, Spending, backoff_s
+from kseflow.clock import TimeBox
+from kseflow.constants import ANSWER_TIME_S, TRIES
 from kseflow.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
 PASSING_CODES = {21173, 21184}
+LONG_WAIT_S = 2.0  # a longer one is worth a line in the log
+
+Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
 
 
-@dataclass(frozen=True)
-class Call:
-    """One request: its group of limits, and of what value it is (0 first) when places are few.
+class Budget:
+    """What one taxpayer may still ask, what it cost so far, and the wait for the next."""
 
-    `body` is what httpx's `Request` takes: params, headers, json, content.
-    """
+    def __init__(self, box: TimeBox, shared: Mapping[str, Sent]) -> None:
+        self.windows = SlidingWindows(box.now, shared)
+        self.spending: dict[str, Spending] = {}
+        self._box = box
 
-    method: str
-    path: str
-    group: str
-    value: int = 0
-    is_repeatable: bool = True
-    body: Mapping[str, Any] = field(default_factory=dict)
+    def spent(self, group: str) -> Spending:
+        """Return what a group cost so far, to be added to."""
+        return self.spending.setdefault(group, Spending())
+
+    @asynccontextmanager
+    async def admitted(self, group: str) -> AsyncIterator[None]:
+        """Wait until the windows have room, and count the request that is sent inside."""
+        spent, asked_at = self.spent(group), self._box.now()
+        self._box.check()
+        with ExitStack() as on_its_way:
+            async with self.windows.turn(group):
+                await self._room(group)
+                for counted in (group, "global"):
+                    on_its_way.enter_context(self.windows.on_its_way(counted))
+            spent.waited_s += (self._box.now() - asked_at).total_seconds()
+            spent.request_count += 1
+            yield
+
+    async def _room(self, group: str) -> None:
+        while (wait_s := max(map(self.windows.delay_s, (group, "global")))) > 0:
+            if wait_s > LONG_WAIT_S:
+                log.info("waiting %.0f s for KSeF's %s limit", wait_s, group)
+            await self._box.sleep(wait_s)
 
 
 class Sender:
     """Send one taxpayer's calls until each has its answer."""
 
-    def __init__(self, gateway: Gateway, budget: Budget, who: object) -> None:
-        self._gateway = gateway
+    def __init__(self, base_url: str, send: Send, gate: Gate, box: TimeBox, budget: Budget) -> None:
+        """Send through `send`, with a place at `gate`, as soon as the budget has room."""
+        self._base_url = base_url
+        self._send = send
+        self._gate = gate
+        self._box = box
         self._budget = budget
-        self._who = who
 
     async def answer(
         self, call: Call, bearer: Callable[[], Awaitable[str | None]] | None = None
@@ -67,7 +90,7 @@ class Sender:
             if attempt < tries:
                 wait_s = backoff_s(attempt)
                 log.info("%s %s: %s; again in %.0f s", call.method, call.path, trouble, wait_s)
-                await self._gateway.box.sleep(wait_s)
+                await self._box.sleep(wait_s)
                 spent.retry_count += 1
         if answer is not None and answer.status == 400:
             return answer
@@ -82,7 +105,7 @@ class Sender:
         while True:
             async with self._budget.admitted(call.group):
                 token = await bearer() if bearer else None
-                async with self._gateway.gate.place(call.value, self._who):
+                async with self._gate.place(call.value, self):
                     answer = await self._sent(call, token)
             spent.received_bytes += len(answer.content)
             if answer.status != 429:
@@ -91,19 +114,14 @@ class Sender:
             log.warning("%s: HTTP 429, KSeF asks to wait %.0f s", answer.request, wait_s)
             spent.throttled_count += 1
             self._budget.windows.block(call.group, wait_s)
-            self._gateway.box.check(wait_s)
+            self._box.check(wait_s)
 
     async def _sent(self, call: Call, token: str | None) -> Answer:
-        request = httpx.Request(call.method, self._gateway.base_url + call.path, **call.body)
+        request = httpx.Request(call.method, self._base_url + call.path, **call.body)
         if token is not None:
             request.headers["Authorization"] = f"Bearer {token}"
-        async with self._gateway.box.within(ANSWER_TIME_S):
-            return await read(await self._gateway.send(request))
-
-
-def backoff_s(attempt: int) -> float:
-    """Return the seconds to wait after the first, second, … try that went wrong."""
-    return float(FIRST_BACKOFF_S * 2 ** (attempt - 1))
+        async with self._box.within(ANSWER_TIME_S):
+            return await read(await self._send(request))
 
 
 def _passing_trouble(answer: Answer) -> str | None:

@@ -61,7 +61,7 @@ def load(
 
     Example: kseflow load --environment production --build
     """
-    from kseflow.loading.configured import load as run_load
+    from kseflow.loading.run import load as run_load
     from kseflow.logins import configured_options
     from kseflow.marts.build import build_marts
     from kseflow.progress import narrated

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC
 from typing import Any
 
@@ -11,7 +11,6 @@ from kseflow.api.client import KsefClient
 from kseflow.clock import Loop, TimeBox
 from kseflow.loading.kept import Commit, Cursor, Kept
 from kseflow.loading.share import Lane, Run, Share
-from kseflow.loading.taxpayer import load_share
 from kseflow.loading.warehouse import Warehouse
 from kseflow.options import Options
 from kseflow.raw.tables import API_REQUESTS, EXPORT_PACKAGES, SESSIONS, SYNC_LOG, taxpayer_stamps
@@ -27,14 +26,21 @@ class Extraction:
     Requests go out in an event loop of their own, also while dlt commits.
     """
 
-    def __init__(self, clients: Sequence[KsefClient], box: TimeBox, options: Options) -> None:
-        """Ask through clients that share one gateway."""
+    def __init__(
+        self,
+        clients: Sequence[KsefClient],
+        box: TimeBox,
+        options: Options,
+        load_share: Callable[[Share], Coroutine[Any, Any, None]],
+    ) -> None:
+        """Ask through clients that share one gateway; `load_share` loads one taxpayer's share."""
         self.clients = clients
         self.lanes: list[Lane] = []  # all that were begun
         self.run_id = f"{box.now().astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.is_done = False
         self._box = box
         self._options = options
+        self._load_share = load_share
         self._loop: Loop | None = None
         self._work: asyncio.Task[None] | None = None
         self._kept: Kept
@@ -93,7 +99,7 @@ class Extraction:
         try:
             async with asyncio.TaskGroup() as shares:
                 for client in self.clients:
-                    shares.create_task(load_share(Share(client, run)))
+                    shares.create_task(self._load_share(Share(client, run)))
         finally:
             self._kept.end()
 

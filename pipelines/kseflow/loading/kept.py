@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from kseflow.api.gateway import Gate
+from kseflow.api.limits import Gate
 from kseflow.clock import TimeBox
 from kseflow.constants import COMMIT_EVERY_S, COMMIT_ROWS, KEPT_ROWS
 from kseflow.raw.arrow import Table

@@ -1,7 +1,7 @@
 """One scheduled load into a DuckDB file: extract and commit piece by piece, then sum up."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,19 @@ from dlt.common.pipeline import LoadInfo
 from dlt.extract import DltSource
 
 from kseflow.api.address import is_loopback
-from kseflow.api.client import KsefClient
-from kseflow.clock import TimeBox
-from kseflow.constants import DATASET, LOCK_WAIT_S
-from kseflow.database import locked, warehouse_error
+from kseflow.api.client import KsefClient, make_clients
+from kseflow.api.credentials import Credentials
+from kseflow.clock import SystemClock, TimeBox
+from kseflow.constants import DATASET, LOCK_WAIT_S, MAX_TIME_S
+from kseflow.database import load_file, locked, warehouse_error
 from kseflow.errors import ConfigurationError, WarehouseError
 from kseflow.loading.extraction import Extraction
-from kseflow.loading.source import resources
+from kseflow.loading.resources import resources
 from kseflow.loading.summary import LoadSummary
+from kseflow.loading.taxpayer import load_share
 from kseflow.loading.warehouse import Warehouse
-from kseflow.options import DEFAULTS, Options
+from kseflow.logins import configured_credentials, configured_environment, configured_options
+from kseflow.options import DEFAULTS, Options, with_options
 from kseflow.raw.tables import TABLES
 
 log = logging.getLogger(__name__)
@@ -28,7 +31,46 @@ log = logging.getLogger(__name__)
 PIPELINE = "ksef"
 
 
+@with_options
 def load(
+    database: Path = Path("ksef.duckdb"),
+    *,
+    environment: str | None = None,
+    credentials: Sequence[Credentials] | None = None,
+    nips: Collection[str] = (),
+    only: Sequence[str] = (),
+    max_time_s: float | None = MAX_TIME_S,
+    lock_wait_s: float = LOCK_WAIT_S,
+    box: TimeBox | None = None,
+    watch: Callable[[Extraction], None] | None = None,
+    **options: Any,
+) -> LoadSummary:
+    """Load what changed since the last load, and what the database still lacks.
+
+    `database` is the analysts' file, as for `kseflow.build`; the load writes its own beside it.
+    `environment` (`production`, `demo`, `test` or a base URL), `credentials` and those of
+    `Options` are the configured ones unless given; `nips` restricts to these identifiers, and
+    `only` to these raw tables. `max_time_s` ends it in good time before the next one, and
+    `box.stop()`, of a box given in its place, from another thread or a signal handler.
+    A taxpayer that fails is in `failed_taxpayers` of what is returned, and the others are loaded.
+    Raises `ConfigurationError` before anything is sent, and `WarehouseError` when the database
+    cannot be used.
+    """
+    asked = configured_options(**options)
+    if credentials is None:
+        credentials = configured_credentials(nips)
+    box = box or TimeBox(SystemClock(), max_time_s)
+    clients = make_clients(
+        environment or configured_environment(),
+        credentials,
+        box,
+        requests_in_flight=asked.requests_in_flight,
+    )
+    file = load_file(database)
+    return load_clients(clients, file, box, asked, only=only, lock_wait_s=lock_wait_s, watch=watch)
+
+
+def load_clients(
     clients: Sequence[KsefClient],
     database: Path,
     box: TimeBox,
@@ -51,7 +93,7 @@ def load(
         pipeline = pipeline_of(database)
         finish_pending(pipeline)
         check_environment(pipeline, clients)
-        extraction = Extraction(clients, box, options)
+        extraction = Extraction(clients, box, options, load_share)
         if watch is not None:
             watch(extraction)
         try:
@@ -117,14 +159,14 @@ def _summary(extraction: Extraction, database: Path, box: TimeBox) -> LoadSummar
         for group, spending in client.spending.items():
             requests[group] = requests.get(group, 0) + spending.request_count
             waited_s += spending.waited_s
-    parts = [{"taxpayer": lane.client.context, **vars(lane.log)} for lane in extraction.lanes]
-    failed = [part["taxpayer"] for part in parts if part["outcome"] == "failed"]
+    logs = [{"taxpayer": lane.client.context, **vars(lane.log)} for lane in extraction.lanes]
+    failed = [log["taxpayer"] for log in logs if log["outcome"] == "failed"]
     return LoadSummary(
         run_id=extraction.run_id,
         database=database,
         started_at=box.started_at,
         ended_at=box.now(),
-        parts=parts,
+        logs=logs,
         request_counts=requests,
         waited_s=waited_s,
         failed_taxpayers=list(dict.fromkeys(failed)),

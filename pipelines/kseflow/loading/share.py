@@ -19,8 +19,8 @@ from kseflow.api.client import KsefClient
 from kseflow.constants import FAILURES_FIRST_S, TROUBLES_IN_A_ROW
 from kseflow.context import Context
 from kseflow.errors import KsefError, OutOfTime
+from kseflow.loading.exports.windows import AskedExport
 from kseflow.loading.kept import Cursor, Kept
-from kseflow.loading.warehouse import AskedExport
 from kseflow.loading.worklist import Worklist
 from kseflow.options import Options
 from kseflow.raw.arrow import Table

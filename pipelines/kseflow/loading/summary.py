@@ -10,13 +10,13 @@ from kseflow.context import Context
 
 @dataclass(frozen=True)
 class LoadSummary:
-    """What one run did; times are UTC."""
+    """What one run did: the log of each lane, and sums; times are UTC."""
 
     run_id: str
     database: Path
     started_at: datetime
     ended_at: datetime
-    parts: list[dict[str, Any]]
+    logs: list[dict[str, Any]]
     request_counts: dict[str, int]
     waited_s: float
     failed_taxpayers: list[Context]
@@ -24,9 +24,9 @@ class LoadSummary:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values and moments."""
-        parts = [
-            part["taxpayer"].as_json() | {k: v for k, v in part.items() if k != "taxpayer"}
-            for part in self.parts
+        logs = [
+            log["taxpayer"].as_json() | {k: v for k, v in log.items() if k != "taxpayer"}
+            for log in self.logs
         ]
         failed = [taxpayer.as_json() for taxpayer in self.failed_taxpayers]
-        return vars(self) | {"parts": parts, "failed_taxpayers": failed}
+        return vars(self) | {"logs": logs, "failed_taxpayers": failed}

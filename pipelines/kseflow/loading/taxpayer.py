@@ -2,7 +2,7 @@
 
 import asyncio
 
-from kseflow.constants import FAILURES_FIRST_S
+from kseflow.constants import FAILURES_FIRST_S, SEES_ALL_SESSIONS
 from kseflow.loading.exports.lane import export_packages, lacks_permission, wants_exports
 from kseflow.loading.invoices import backlog_of, read_awaited, read_invoices
 from kseflow.loading.receipts import read_receipts
@@ -10,8 +10,6 @@ from kseflow.loading.sessions import SESSION_TYPES, list_sessions, listed_at
 from kseflow.loading.share import Share
 from kseflow.loading.worklist import INVOICE_TABLES
 from kseflow.raw.tables import SESSIONS
-
-SEES_ALL_SESSIONS = {"Introspection", "EnforcementOperations"}
 
 
 async def load_share(share: Share) -> None:

@@ -1,7 +1,6 @@
 """What earlier runs left in the destination, read with plain SQL."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,6 +12,7 @@ import pyarrow as pa
 from kseflow.constants import DATASET
 from kseflow.context import Context
 from kseflow.database import opened
+from kseflow.loading.exports.windows import AskedExport
 from kseflow.loading.worklist import (
     AWAITED,
     AWAITED_SQL,
@@ -38,14 +38,6 @@ if TYPE_CHECKING:
     from dlt import Pipeline
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class AskedExport:
-    """An export asked for: when (UTC), and whether it brought the copy up to the HWM."""
-
-    at: datetime
-    is_caught_up: bool
 
 
 Rows = tuple[list[str], list[tuple[Any, ...]]]  # column names, rows

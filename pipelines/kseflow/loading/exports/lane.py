@@ -30,9 +30,8 @@ from kseflow.errors import (
     WarehouseError,
 )
 from kseflow.loading.exports.package import Export, contents, request
-from kseflow.loading.exports.windows import Outcome, Window, outcome_of, ticks
+from kseflow.loading.exports.windows import AskedExport, Outcome, Window, outcome_of, ticks
 from kseflow.loading.share import Lane, Run, Share
-from kseflow.loading.warehouse import AskedExport
 from kseflow.raw.tables import EXPORT_PACKAGES, INVOICE_METADATA
 
 log = logging.getLogger(__name__)

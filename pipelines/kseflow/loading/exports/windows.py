@@ -44,6 +44,14 @@ class Window:
 
 
 @dataclass(frozen=True)
+class AskedExport:
+    """An export asked for: when (UTC), and whether it brought the copy up to the HWM."""
+
+    at: datetime
+    is_caught_up: bool
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a package leaves behind: where the next begins, and what is wrong with it, if any."""
 

@@ -14,7 +14,7 @@ from kseflow.api.client import KsefClient
 from kseflow.api.credentials import Credentials, TokenCredentials
 from kseflow.api.keys import newest_key
 from kseflow.clock import Clock, TimeBox
-from kseflow.constants import PACKAGE_CAP, PAGE_SIZE
+from kseflow.constants import PACKAGE_CAP, PAGE_SIZE, SEES_ALL_SESSIONS
 from kseflow.context import Context
 from kseflow.errors import (
     AccessDenied,
@@ -22,7 +22,6 @@ from kseflow.errors import (
     KsefError,
     LoginFailed,
 )
-from kseflow.loading.taxpayer import SEES_ALL_SESSIONS
 from kseflow.watch.finding import Finding, critical, ok, warning
 
 TIMEOUT_S = 10.0
