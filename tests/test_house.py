@@ -27,7 +27,7 @@ LAYERS = (
     {"loading"},
     {"logins"},
     {"raw", "api"},
-    {"context", "database", "options", "settings"},
+    {"context", "database", "options", "settings", "words"},
     {"clock", "constants", "errors"},
 )
 

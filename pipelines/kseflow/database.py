@@ -24,6 +24,11 @@ def load_file(database: Path) -> Path:
     return database.with_stem(f"{database.stem}-load")
 
 
+def working_folder(database: Path) -> Path:
+    """Return where dlt keeps what it has extracted and not yet loaded."""
+    return database.parent / f".{database.stem}-dlt"
+
+
 def in_memory() -> duckdb.DuckDBPyConnection:
     """Open a database of its own that no file holds; files may be attached to it."""
     return _set_up(duckdb.connect(), "UTC")

@@ -1,6 +1,7 @@
 """The demo: an emulated KSeF, two taxpayers, two loads, and what an accountant would ask."""
 
 import shutil
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,13 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from ksef_emulator import Emulator, ExportSettings, Oddities, VirtualClock, World, serve
-from kseflow.api.client import make_clients
+from kseflow.api.client import KsefClient, make_clients
 from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import SimulatedClock, TimeBox, moment_text
 from kseflow.context import Context
-from kseflow.database import load_file, published
+from kseflow.database import load_file, published, working_folder
 from kseflow.errors import ConfigurationError
-from kseflow.loading.run import load_clients, working_folder
 from kseflow.loading.summary import LoadSummary
 from kseflow.loading.warehouse import Warehouse
 from kseflow.marts.build import build
@@ -55,7 +55,11 @@ limit 6
 """
 
 
-def run_demo(folder: Path, seed: int) -> None:
+def run_demo(
+    folder: Path,
+    seed: int,
+    load_clients: Callable[[Sequence[KsefClient], Path, TimeBox, Options], LoadSummary],
+) -> None:
     """Load an emulated world twice, publish it as `folder`/ksef.duckdb, tell what is found."""
     database = _fresh_database(folder)
     load_database = load_file(database)

@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from kseflow.demo import run_demo
+from kseflow.loading.run import load_clients
 from tests.notebooks.browser import Browser, chromium, find_chromium
 from tests.notebooks.worlds import half_done
 from tests.once import once
@@ -30,7 +31,7 @@ def backfill() -> Path:
 
 
 def _demo(folder: Path) -> Path:
-    run_demo(folder, seed=7)
+    run_demo(folder, 7, load_clients)
     return folder / "ksef.duckdb"
 
 

@@ -22,5 +22,6 @@ def demo(
     level = logging.DEBUG if verbose else logging.WARNING
     with told_in_plain_english(verbose) as console, narrated(console, level=level):
         from kseflow.demo import run_demo
+        from kseflow.loading.run import load_clients
 
-        run_demo(folder, seed)
+        run_demo(folder, seed, load_clients)

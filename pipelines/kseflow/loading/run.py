@@ -15,7 +15,7 @@ from kseflow.api.client import KsefClient, make_clients
 from kseflow.api.credentials import Credentials
 from kseflow.clock import SystemClock, TimeBox
 from kseflow.constants import DATASET, LOCK_WAIT_S, MAX_TIME_S
-from kseflow.database import load_file, locked, warehouse_error
+from kseflow.database import load_file, locked, warehouse_error, working_folder
 from kseflow.errors import ConfigurationError, WarehouseError
 from kseflow.loading.extraction import Extraction
 from kseflow.loading.resources import resources
@@ -117,11 +117,6 @@ def pipeline_of(database: Path) -> Pipeline:
         dataset_name=DATASET,
         pipelines_dir=str(working_folder(database)),
     )
-
-
-def working_folder(database: Path) -> Path:
-    """Return where dlt keeps what it has extracted and not yet loaded."""
-    return database.parent / f".{database.stem}-dlt"
 
 
 def finish_pending(pipeline: Pipeline) -> None:
