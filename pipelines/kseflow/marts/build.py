@@ -21,6 +21,7 @@ from kseflow.marts.publish import LeftOut, Published, last_published, project_fo
 
 if TYPE_CHECKING:
     from dbt.artifacts.schemas.run import RunResult
+    from dbt.contracts.graph.manifest import Manifest
     from dbt_common.events.base_types import EventMsg
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,10 @@ kseflow:
 """
 
 Taxpayer = tuple[str, str]  # context_type, context_id
+
+# The parsed models by the name of the database, which is in their SQL: parsing takes a third of
+# a small build, and some builds are many (`_Builds._sought`). Variables are read at run time.
+_parsed: "dict[str, Manifest]" = {}
 
 
 class BuildFailed(KsefError):
@@ -92,9 +97,9 @@ class _Builds:
     def _sought(self, failed: "Sequence[RunResult]") -> dict[Taxpayer, str]:
         """Find whose rows make a step fail that names no taxpayer, by halving them."""
         everybody = sorted(_taxpayers(self.database) - self.left_out.keys())
+        reason = _told(self.database, failed[0])  # now: another build compiles its node anew
         if len(everybody) < 2 or self._fails(()):
             return {}
-        reason = _told(self.database, failed[0])
         return dict.fromkeys(self._odd_ones(everybody), reason)
 
     def _odd_ones(self, suspects: list[Taxpayer]) -> list[Taxpayer]:
@@ -166,34 +171,47 @@ def build_marts(
 def _run_dbt(database: Path, left_out: Collection[Taxpayer]) -> "list[RunResult]":
     """Run `dbt build` without unit tests; its files go to a folder beside the database."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-    from dbt.cli.main import dbtRunner
 
-    work = database.parent / f".{database.stem}-dbt"
-    work.mkdir(exist_ok=True)
-    path = str(database.resolve()).replace("'", "''")
-    (work / "profiles.yml").write_text(PROFILE.format(path=path, memory_limit=MEMORY_LIMIT))
-    arguments = ["build"]
+    told = _dbt_options(database)
+    arguments = ["build", "--no-write-json", *told]
     for kind in ("unit_test", "exposure"):  # of the project, and of nothing to build
         arguments += ["--exclude-resource-type", kind]
-    for name, folder in {
-        "--project-dir": project_folder(),
-        "--profiles-dir": work,
-        "--target-path": work.resolve() / "target",
-        "--log-path": work.resolve() / "logs",
-    }.items():
-        arguments += [name, str(folder)]
     if left_out:
         named = [":".join(taxpayer) for taxpayer in sorted(left_out)]
         arguments += ["--vars", json.dumps({"kseflow_left_out": named})]
     try:
-        runner = dbtRunner(callbacks=[_tell_progress])
-        outcome = runner.invoke([*arguments, "--log-level", "none", "--no-version-check"])
+        if database.stem not in _parsed:
+            _parsed[database.stem] = _invoked(["parse", "--no-write-json", *told])
+        results = _invoked(arguments, _parsed[database.stem]).results
     finally:
         # dbt keeps the database open for the life of the process, and no load could write it.
         DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+    return list(results)
+
+
+def _invoked(arguments: list[str], parsed: "Manifest | None" = None) -> Any:
+    """Return what dbt's command results in; raise `BuildFailed` if it could not start."""
+    from dbt.cli.main import dbtRunner
+
+    runner = dbtRunner(parsed, [_tell_progress])
+    outcome = runner.invoke([*arguments, "--log-level", "none", "--no-version-check"])
     if outcome.exception is not None:
         raise BuildFailed(f"dbt could not start: {outcome.exception}") from outcome.exception
-    return list(outcome.result.results)  # type: ignore[union-attr]
+    return outcome.result
+
+
+def _dbt_options(database: Path) -> list[str]:
+    """Write a profile for `database` and return where dbt finds and puts its files."""
+    work = database.parent / f".{database.stem}-dbt"
+    work.mkdir(exist_ok=True)
+    path = str(database.resolve()).replace("'", "''")
+    (work / "profiles.yml").write_text(PROFILE.format(path=path, memory_limit=MEMORY_LIMIT))
+    return [
+        f"--project-dir={project_folder()}",
+        f"--profiles-dir={work}",
+        f"--target-path={work.resolve() / 'target'}",
+        f"--log-path={work.resolve() / 'logs'}",
+    ]
 
 
 def _tell_progress(event: "EventMsg") -> None:
