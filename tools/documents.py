@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from kseflow.options import OPTIONS
 from kseflow.raw.tables import TABLES
 from kseflow.watch.questions import CHECKS, Check
 
@@ -28,6 +29,17 @@ def checks() -> Rows:
     for check in CHECKS:
         bounds = (_bound(check, value) for value in (check.warning, check.critical))
         yield f"`{check.name}`", check.finds, *bounds, TYPED.sub(r"`\g<0>`", check.remedy)
+
+
+def options() -> Rows:
+    """Yield what a load can be asked, on the command line and in configuration files."""
+    yield "option", "in `[sources.ksef]`", "what it does", "default"
+    for option in OPTIONS:
+        flag = option.flag or f"--{option.name.replace('_', '-')}"
+        value = "|".join(option.choices) if not option.is_many else "TYPE"
+        asked = f"`{flag} {option.metavar or value or 'N'}`"
+        key = f"`{option.name}`" if option.is_in_files else ""
+        yield asked, key, option.help, option.default_text
 
 
 def raw_tables() -> Rows:
@@ -69,6 +81,7 @@ def seed(name: str, **wanted: str) -> list[dict[str, str]]:
 SHOWN: dict[str, Callable[[], Rows]] = {
     "checks": checks,
     "marts": marts,
+    "options": options,
     "raw tables": raw_tables,
     "status codes": status_codes,
 }
