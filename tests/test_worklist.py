@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from kseflow.context import Context
-from kseflow.loading.worklist import STORED, Worklist
+from kseflow.loading.lacking import STORED
+from kseflow.loading.worklist import Worklist
 from kseflow.raw.tables import INVOICE_READS, SESSIONS
 
 NIP = Context("Nip", "5265877635")

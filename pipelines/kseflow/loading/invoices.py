@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 from kseflow.api.client import Page
 from kseflow.constants import ACCEPTED_STATUS_CODE, COMPLETION_RESERVE
 from kseflow.errors import KsefError, LoginFailed, OutOfTime
+from kseflow.loading.backlog import Backlog, Work
 from kseflow.loading.share import Lane, Share, trouble_of
-from kseflow.loading.worklist import INVOICE_TABLES, Backlog, Work
+from kseflow.loading.worklist import INVOICE_TABLES
 from kseflow.raw.tables import FAILED_INVOICES, INVOICE_READS, SESSION_INVOICES
 
 log = logging.getLogger(__name__)

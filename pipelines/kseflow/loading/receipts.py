@@ -1,9 +1,9 @@
 """Drain: read sessions' receipts (UPO), those of the largest sessions first."""
 
 from kseflow.errors import KsefError, LoginFailed, OutOfTime
+from kseflow.loading.backlog import Backlog, Work
 from kseflow.loading.share import Lane, Share, trouble_of
 from kseflow.loading.upo import session_upo_pages, upo_documents
-from kseflow.loading.worklist import Backlog, Work
 from kseflow.raw.tables import UPO_DOCUMENTS, UPO_READS
 
 

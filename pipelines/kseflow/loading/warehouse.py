@@ -13,15 +13,15 @@ from kseflow.constants import DATASET
 from kseflow.context import Context
 from kseflow.database import opened
 from kseflow.loading.exports.windows import AskedExport
-from kseflow.loading.worklist import (
+from kseflow.loading.lacking import (
     AWAITED,
     AWAITED_SQL,
     CONFIRMED,
     CONFIRMED_SQL,
     STORED,
     STORED_SQL,
-    Worklist,
 )
+from kseflow.loading.worklist import Worklist
 from kseflow.raw.arrow import Table
 from kseflow.raw.tables import (
     API_REQUESTS,

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kseflow.context import Context
+from kseflow.loading.backlog import invoice_page_count
 from kseflow.loading.warehouse import Warehouse
-from kseflow.loading.worklist import invoice_page_count
 from kseflow.raw.tables import (
     API_REQUESTS,
     EXPORT_PACKAGES,
