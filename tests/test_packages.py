@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import httpx
 import pytest
 
 from ksef_emulator import Backlog, ExportSettings, Fault
@@ -361,12 +362,26 @@ def test_a_request_for_an_export_is_never_sent_twice_when_its_answer_is_lost(exp
 
 def test_a_public_key_withdrawn_meanwhile_is_fetched_again(exporting):
     made = exporting(taxpayers=1)
+    rotated = []
 
-    def rotate(clients, box):
-        clients[0].symmetric_key_certificate()
-        made.app.rotate_keys()
+    class Rotating(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request):
+            if request.method == "POST" and request.url.path.endswith("/exports") and not rotated:
+                rotated.append(True)
+                made.app.rotate_keys()
+            return await super().handle_async_request(request)
 
-    summary = export(made, subject_types=("Subject1",), around=rotate)
+    box = made.box()
+    with made.served() as base_url:
+        clients = make_clients(base_url, made.logins(), box, transport=Rotating())
+        summary = made.load_with(
+            clients,
+            box,
+            only=["export_packages", "invoice_metadata"],
+            subject_types=("Subject1",),
+            exports_from=made.begins,
+        )
+    assert rotated
     assert [p["outcome"] for p in parts(summary)] == ["ok"]
 
 
