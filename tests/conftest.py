@@ -34,8 +34,25 @@ from kseflow.options import Options
 from kseflow.watch.status import TaxpayerStatus, status
 from tests.once import keep_in_run
 
-# Files whose tests build marts or load for long, and the fixtures that stand for built marts.
-SLOW_FILES: set[str] = set()
+# Files whose tests build marts or load many times, and the fixtures that stand for built marts.
+SLOW_FILES = {
+    "test_a_walk_through_the_readme.py",
+    "test_amounts.py",
+    "test_check.py",
+    "test_cli.py",
+    "test_discover.py",
+    "test_drain.py",
+    "test_load.py",
+    "test_load_equals_world.py",
+    "test_marts_equal_an_invented_company.py",
+    "test_marts_equal_the_world.py",
+    "test_official_contract.py",
+    "test_packages.py",
+    "test_publish.py",
+    "test_rates_at_any_moment.py",
+    "test_reasons.py",
+    "test_upo.py",
+}
 SLOW_FIXTURES = {"built", "database", "backfill", "browser"}
 
 TUESDAY = datetime(2026, 11, 17, 13, 0, tzinfo=UTC)

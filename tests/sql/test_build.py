@@ -299,6 +299,7 @@ def test_fields_and_codes_that_nobody_knows_are_warnings_with_the_row(
         assert outcome.fetchall() == [("rejected",)]
 
 
+@pytest.mark.slow
 def test_a_build_works_before_there_are_invoices_and_before_there_is_anything(
     tmp_path: Path,
 ) -> None:
