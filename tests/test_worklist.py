@@ -190,6 +190,9 @@ def test_the_oldest_open_session_widens_the_window_only_within_its_reach():
 
 def test_listing_a_session_again_replaces_it_and_counts_only_changes():
     made = worklist([session(total=1)])
-    assert made.note_listed(NIP, SESSIONS.arrow([session(total=1)])) == 0
-    assert made.note_listed(NIP, SESSIONS.arrow([session(total=2, failed=1), session("S2")])) == 2
+    known = made.known(NIP, "Batch", NOON - timedelta(days=99))
+    assert made.note_listed(NIP, SESSIONS.arrow([session(total=1)]), known) == 0
+    changed = SESSIONS.arrow([session(total=2, failed=1), session("S2")])
+    assert made.note_listed(NIP, changed, known) == 2
+    assert made.note_listed(NIP, changed, known) == 0
     assert due(made) == [("S1", "invoices")]

@@ -20,6 +20,7 @@ from kseflow.constants import KSEF_BEGINS, LOOKBACK
 from kseflow.errors import ContractViolation, RequestRejected
 from kseflow.loading.kept import Cursor
 from kseflow.loading.share import Lane, Share
+from kseflow.loading.worklist import Known
 from kseflow.raw.tables import SESSIONS
 
 log = logging.getLogger(__name__)
@@ -51,13 +52,15 @@ async def _discover(share: Share, lane: Lane, session_type: str) -> None:
     oldest_open = worklist.oldest_open(share.context, session_type, now)
     since, listed = share.run.options.since, set[str]()
     begin = lane.log.modified_from = modified_from(cursor, since, oldest_open)
-    expected_count = worklist.session_count(share.context, session_type, begin)
+    reaches_to = min(begin, _begin_of(cursor.get("listing")) or begin)
+    known = worklist.known(share.context, session_type, reaches_to)
+    expected_count = len(known)
     if "listing" in cursor:
         expected_count = 0  # one taken up again lists only what it lacked
-        await _list(share, lane, session_type, cursor, listed)
+        await _list(share, lane, session_type, cursor, known, listed)
         begin = modified_from(cursor, since, oldest_open)
     cursor["listing"] = {"modified_from": _text(begin), "started_at": _text(share.client.now())}
-    await _list(share, lane, session_type, cursor, listed)
+    await _list(share, lane, session_type, cursor, known, listed)
     log.info("%s: %d %s sessions changed", share.context, lane.log.changed_count, session_type)
     if len(listed) < expected_count:
         lane.log.warn(
@@ -75,7 +78,7 @@ def modified_from(cursor: Cursor, since: datetime | None, oldest_open: datetime 
 
 
 async def _list(
-    share: Share, lane: Lane, session_type: str, cursor: Cursor, listed: set[str]
+    share: Share, lane: Lane, session_type: str, cursor: Cursor, known: Known, listed: set[str]
 ) -> None:
     """Follow one listing to its end; each page's rows go with the point it can go on from."""
     violation: ContractViolation | None = None
@@ -86,7 +89,7 @@ async def _list(
             _note(cursor["listing"], rows)
         lane.log.page_count += 1
         lane.log.row_count += rows.num_rows
-        lane.log.changed_count += share.run.worklist.note_listed(share.context, rows)
+        lane.log.changed_count += share.run.worklist.note_listed(share.context, rows, known)
         lane.log.cursor_text = cursor.get("cursor")
         listed.update(rows["reference_number"].to_pylist())
         share.keep(SESSIONS, rows, (session_type, cursor))
@@ -118,7 +121,7 @@ async def _walk(client: KsefClient, session_type: str, listing: Cursor) -> Async
         try:
             async for page in client.sessions(
                 session_type,
-                modified_from=datetime.fromisoformat(listing["modified_from"]),
+                modified_from=_begin_of(listing),
                 created_to=begun_at and datetime.fromisoformat(begun_at),
             ):
                 yield page
@@ -139,6 +142,10 @@ def _table(
     except ContractViolation as violation:
         good = [item for item in page.items if SESSIONS.accepts(item)]
         return SESSIONS.arrow_from_api(good, session_type=session_type, **stamps), violation
+
+
+def _begin_of(listing: Cursor | None) -> datetime | None:
+    return datetime.fromisoformat(listing["modified_from"]) if listing else None
 
 
 def _text(moment: datetime) -> str:

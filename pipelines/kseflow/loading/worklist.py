@@ -4,7 +4,7 @@ The answer is computed from the loaded tables alone, so it survives lost state a
 by itself, and it is at the same time the proof of completeness.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,16 @@ from kseflow.raw.tables import (
     UPO_DOCUMENTS,
     UPO_READS,
 )
+
+COMPARED = (
+    "reference_number",
+    "status_code",
+    "date_updated",
+    "total_invoice_count",
+    "successful_invoice_count",
+    "failed_invoice_count",
+)
+Known = dict[str, tuple[Any, ...]]  # by reference, the columns COMPARED
 
 INVOICE_TABLES = frozenset({SESSION_INVOICES.name, FAILED_INVOICES.name, UPO_DOCUMENTS.name})
 
@@ -53,6 +63,7 @@ class Worklist:
                 self._with_rows(rows, f"insert into {name} by name from arrow_rows")
         self._db.execute(f"alter table sessions add primary key ({', '.join(SESSIONS.key)})")
         self._changed: set[tuple[str, str]] = set()  # taxpayers of whom something new was listed
+        self._oldest_open: dict[tuple[str, str, str], datetime] | None = None  # at first
         self._lacking_at_first: dict[tuple[str, bool], dict[tuple[str, str], list[Row]]] = {}
 
     def _with_rows(self, rows: pa.Table, sql: str) -> None:
@@ -60,41 +71,37 @@ class Worklist:
         self._db.execute(sql)
         self._db.unregister("arrow_rows")
 
-    def note_listed(self, context: Context, sessions: pa.Table) -> int:
+    def known(self, context: Context, session_type: str, since: datetime) -> Known:
+        """Return what is known of the sessions that changed since a moment, by reference."""
+        rows = self._db.execute(
+            f"select {', '.join(COMPARED)} from sessions where context_type = ? "
+            "and context_id = ? and session_type = ? and date_updated >= ?",
+            [context.type, context.id, session_type, since],
+        ).fetchall()
+        return {row[0]: row for row in rows}
+
+    def note_listed(self, context: Context, sessions: pa.Table, known: Known) -> int:
         """Take in sessions listed just now, in place of earlier rows; count the changed ones."""
-        if not sessions.num_rows:
-            return 0
-        self._db.register("arrow_rows", sessions)
-        changed = self._db.sql(
-            "with known as (from sessions where context_type = ? and context_id = ?) "
-            "from arrow_rows anti join known using (context_type, context_id, "
-            "reference_number, status_code, date_updated, total_invoice_count, "
-            "successful_invoice_count, failed_invoice_count)",
-            params=[context.type, context.id],
-        ).to_arrow_table()
-        self._db.unregister("arrow_rows")
-        if changed.num_rows:
-            self._with_rows(changed, "insert or replace into sessions by name from arrow_rows")
+        rows = list(zip(*(sessions[name].to_pylist() for name in COMPARED), strict=True))
+        changed = [place for place, row in enumerate(rows) if known.get(row[0]) != row]
+        if changed:
+            self._with_rows(
+                sessions.take(changed), "insert or replace into sessions by name from arrow_rows"
+            )
             self._changed.add((context.type, context.id))
-        return int(changed.num_rows)
+        known.update((row[0], row) for row in rows)
+        return len(changed)
 
     def oldest_open(self, context: Context, session_type: str, now: datetime) -> datetime | None:
         """Return the oldest date_updated of the sessions still open, not older than the reach."""
-        (oldest,) = self._one(
-            "select min(date_updated) from sessions where context_type = ? and context_id = ? "
-            f"and session_type = ? and status_code in {OPEN_STATUS_CODES} and date_updated >= ?",
-            [context.type, context.id, session_type, now - OPEN_SESSION_REACH],
-        )
-        return oldest  # type: ignore[no-any-return]
-
-    def session_count(self, context: Context, session_type: str, since: datetime) -> int:
-        """Count the sessions known that changed since a moment."""
-        (count,) = self._one(
-            "select count(*) from sessions where context_type = ? and context_id = ? "
-            "and session_type = ? and date_updated >= ?",
-            [context.type, context.id, session_type, since],
-        )
-        return int(count)
+        if self._oldest_open is None:
+            found = self._db.execute(
+                "select context_type, context_id, session_type, min(date_updated) from sessions "
+                f"where status_code in {OPEN_STATUS_CODES} and date_updated >= ? group by all",
+                [now - OPEN_SESSION_REACH],
+            ).fetchall()
+            self._oldest_open = {row[:3]: row[3] for row in found}
+        return self._oldest_open.get((context.type, context.id, session_type))
 
     def lacking(
         self,
@@ -180,8 +187,3 @@ class Worklist:
             is_known = not row["missing_count"] and len(references) == row["unsettled_count"]
             is_cheaper = len(references) < singles_a_list * invoice_page_count(row)
             row["awaited"] = tuple(references) if is_known and is_cheaper else ()
-
-    def _one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
-        # Read to the end: a result with rows left blocks the connection.
-        (row,) = self._db.execute(sql, list(parameters)).fetchall()
-        return row
