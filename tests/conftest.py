@@ -113,7 +113,7 @@ class Stage:
             quirks=Quirks(short_pages=self.short_pages, **self.quirks),
             exports=self.exports,
         )
-        with serve(self.app) as base_url:
+        with serve(self.app, keeps_connections=True) as base_url:
             yield base_url
 
     def logins(self) -> list[TokenCredentials]:

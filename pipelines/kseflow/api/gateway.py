@@ -1,5 +1,6 @@
 """The way to one environment that all taxpayers share: connections, and places on them."""
 
+import math
 from importlib.metadata import version
 
 import httpx
@@ -10,11 +11,36 @@ from kseflow.api.limits import SHARED_GROUPS, Gate, Sent
 from kseflow.clock import TimeBox
 from kseflow.constants import REQUESTS_IN_FLIGHT, TIMEOUT_S
 
+POOL_SIZE = 8
 HEADERS = {
     "User-Agent": f"kseflow/{version('kseflow')}",
     "Accept": "application/json",
     "Accept-Encoding": "gzip, deflate",
 }
+
+
+class _Pools(httpx.AsyncBaseTransport):
+    """Connections in pools of a few: what a request costs in one grows with its size."""
+
+    def __init__(self, proxy: str | None, size: int) -> None:
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=POOL_SIZE)
+        self._pools = [
+            httpx.AsyncHTTPTransport(proxy=proxy, limits=limits)
+            for _ in range(math.ceil(size / POOL_SIZE))
+        ]
+        self._busy_counts = [0] * len(self._pools)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        place = self._busy_counts.index(min(self._busy_counts))
+        self._busy_counts[place] += 1
+        try:
+            return await self._pools[place].handle_async_request(request)
+        finally:
+            self._busy_counts[place] -= 1
+
+    async def aclose(self) -> None:
+        for pool in self._pools:
+            await pool.aclose()
 
 
 class Gateway:
@@ -34,12 +60,7 @@ class Gateway:
         self.gate = Gate(requests_in_flight)
         self.public_keys = PublicKeys()
         self.shared_groups = {group: Sent() for group in SHARED_GROUPS}
-        self._transport = transport or httpx.AsyncHTTPTransport(
-            proxy=proxy_of(self.base_url),
-            limits=httpx.Limits(
-                max_connections=requests_in_flight, max_keepalive_connections=requests_in_flight
-            ),
-        )
+        self._transport = transport or _Pools(proxy_of(self.base_url), requests_in_flight)
 
     async def aclose(self) -> None:
         """Close the connections."""

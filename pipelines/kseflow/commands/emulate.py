@@ -25,6 +25,9 @@ def emulate(
     limits: Annotated[
         Literal["production", "off"], typer.Option(help="Rate limits to enforce.")
     ] = "production",
+    latency_ms: Annotated[
+        float, typer.Option(help="Real milliseconds that each answer comes late.", min=0)
+    ] = 0.0,
     configure: Annotated[
         bool,
         typer.Option(help="Write .dlt/config.toml and secrets.toml here, to load from it."),
@@ -47,6 +50,7 @@ def emulate(
             at=at,
             speed=speed,
             limits=limits,
+            latency_ms=latency_ms,
             before=_write_configuration if configure else None,
         )
 
