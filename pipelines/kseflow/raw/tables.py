@@ -94,7 +94,8 @@ INVOICE_READS = Table(
     (
         *TAXPAYER,
         Column("session_reference_number", TEXT, "", "The session"),
-        Column("endpoint", TEXT, "", "invoices, or failed when only those were read", True),
+        Column("endpoint", TEXT, "",
+            "invoices; failed, or invoice, when only failures or single invoices were read", True),
         Column("session_date_updated", TIME, "", "date_updated of the session read for", True),
         Column("row_count", COUNT, "", "Invoices in the answer", True),
         Column("error", TEXT, "", "Why the reading failed; null when it did not"),
@@ -268,8 +269,8 @@ SYNC_LOG = Table(
         Column("run_id", TEXT, "", "The run: when it began (UTC), and a random part"),
         *TAXPAYER,
         Column("resource", TEXT, "",
-            "login, sessions_online, sessions_batch, invoices, upo or exports_subject1 to "
-            "exports_subjectauthorized",
+            "login, sessions_online, sessions_batch, invoices, invoice_status, upo or "
+            "exports_subject1 to exports_subjectauthorized",
             staged_as="part"),
         Column("environment", TEXT, "", "The API's base URL", True),
         Column("taxpayer_name", TEXT, "",

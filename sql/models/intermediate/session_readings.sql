@@ -8,7 +8,7 @@ select
     lists.row_count,
     receipts.row_count as receipt_count,
     coalesce(lists.session_date_updated, receipts.session_date_updated) as read_for,
-    coalesce(lists.error, case when lists.endpoint is distinct from 'invoices'
+    coalesce(lists.error, case when coalesce(lists.endpoint, 'failed') = 'failed'
         then receipts.error end) as error,
     greatest(lists.read_at, receipts.read_at) as read_at
 from {{ ref('stg_invoice_reads') }} as lists
