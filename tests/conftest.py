@@ -46,12 +46,10 @@ SLOW_FILES = {
     "test_load_equals_world.py",
     "test_marts_equal_an_invented_company.py",
     "test_marts_equal_the_world.py",
-    "test_official_contract.py",
     "test_packages.py",
     "test_publish.py",
     "test_rates_at_any_moment.py",
     "test_reasons.py",
-    "test_upo.py",
 }
 SLOW_FIXTURES = {"built", "database", "backfill", "browser"}
 

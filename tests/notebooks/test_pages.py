@@ -60,6 +60,7 @@ def tables(section: Section) -> list[pd.DataFrame]:
     return [block.frame for block in section.blocks if isinstance(block, Table)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", ["database", "backfill"])
 def test_what_became_of_failures_adds_up_to_the_failed(
     world: str, request: pytest.FixtureRequest

@@ -25,7 +25,7 @@ select
     case
         when readings.error is not null then 'reading_failed'
         when stored > counted then 'counter_lags'
-        when is_open and counter != 'failed' and readings.endpoint is distinct from 'invoices'
+        when is_open and counter != 'failed' and coalesce(readings.endpoint, 'failed') = 'failed'
             then 'session_open'
         when readings.read_at is null then 'not_read_yet'
         when read_for < updated_at then 'changed_since_read'
