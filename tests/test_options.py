@@ -79,9 +79,12 @@ def test_variables_go_before_files(project: Path, monkeypatch: pytest.MonkeyPatc
     ("line", "problem"),
     [
         ('detail = "receipts"', "detail is 'receipts'; it may be auto, invoices"),
-        ("exports_per_hour = -1", "exports_per_hour is '-1'; it may be .* from 0 to 1000"),
-        ("exports_per_hour = 2.5", "exports_per_hour is '2.5'; it may be a whole number"),
-        ('exports_from = "soon"', "exports_from is 'soon', which is no date"),
+        ("exports_per_hour = -1", "exports_per_hour is -1; it may be .* from 0 to 1000"),
+        (
+            "exports_per_hour = 2.5",
+            "exports_per_hour is not of the kind it .* may be a whole number",
+        ),
+        ('exports_from = "soon"', "exports_from is not of the kind it should be; it may be a day"),
         ('subject_types = ["Subject4"]', f"'Subject4'; it may be {', '.join(SUBJECT_TYPES)}"),
         ("exports_per_hours = 2", r"sources\.ksef\.exports_per_hours: there is no such option"),
     ],

@@ -5,6 +5,7 @@ One taxpayer stands directly in `[sources.ksef]`; several are named in `taxpayer
 """
 
 from collections.abc import Collection
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,8 +69,13 @@ _IN_FILES = tuple(option.name for option in OPTIONS if option.is_in_files)
 
 @cache
 def _options_configuration() -> type[BaseConfiguration]:
-    """Declare the options to dlt, all as texts: `Options` reads them, and names what is wrong."""
-    kinds = {o.name: (list[Any] if o.is_many else str) | None for o in OPTIONS if o.is_in_files}
+    """Declare the options to dlt; which texts and numbers are allowed, `Options` says."""
+    plain = {int: int, datetime: datetime}
+    kinds = {
+        o.name: (list[Any] if o.is_many else plain.get(o.kind, str)) | None
+        for o in OPTIONS
+        if o.is_in_files
+    }
     members = {"__annotations__": kinds, "__module__": __name__, **dict.fromkeys(kinds)}
     return configspec(type("OptionsConfiguration", (BaseConfiguration,), members))
 
@@ -164,4 +170,7 @@ def _resolved(spec: Spec, where: str) -> Spec:
         raise ConfigurationError(" ".join(str(error).split())) from None
     except ConfigurationException as error:
         field = getattr(error, "field_name", "a value")
-        raise ConfigurationError(f"{where}: {field} is not of the kind it should be") from None
+        allowed = next((f"; it may be {o.allowed}" for o in OPTIONS if o.name == field), "")
+        raise ConfigurationError(
+            f"{where}: {field} is not of the kind it should be{allowed}"
+        ) from None

@@ -107,6 +107,15 @@ class Option:
         return (list[one] if self.is_many else one) | None
 
     @property
+    def allowed(self) -> str:
+        """What a value may be, for messages."""
+        if self.kind is int:
+            return f"a whole number from {self.least} to {self.most}"
+        if self.kind is datetime:
+            return "a day or moment, 2026-11-20 or 2026-11-20T08:00"
+        return ", ".join(self.choices) or "a folder"
+
+    @property
     def default_text(self) -> str:
         """The default as a reader of the help needs it; empty when there is none, or it is all."""
         return "" if self.default is None or self.is_many else str(self.default)
@@ -144,8 +153,7 @@ def _read(option: Option, value: Any) -> Any:
 
 def _read_one(option: Option, value: Any) -> Any:
     if option.choices and value not in option.choices:
-        allowed = ", ".join(option.choices)
-        raise ConfigurationError(f"{option.name} is {value!r}; it may be {allowed}")
+        raise ConfigurationError(f"{option.name} is {value!r}; it may be {option.allowed}")
     if option.kind is datetime:
         return moment(option.name, value)
     if option.kind is int:
@@ -160,9 +168,7 @@ def _number(option: Option, value: Any) -> int:
     except (TypeError, ValueError):
         number = -1
     if isinstance(value, float | bool) or not (least or 0) <= number <= (most or number):
-        raise ConfigurationError(
-            f"{option.name} is {value!r}; it may be a whole number from {least} to {most}"
-        )
+        raise ConfigurationError(f"{option.name} is {value!r}; it may be {option.allowed}")
     return number
 
 
