@@ -85,7 +85,10 @@ def run_demo(
         def load_once(xml_folder: Path | None = None) -> LoadSummary:
             options = Options(exports_from=world.since, xml_folder=xml_folder)
             box = TimeBox(SimulatedClock(clock))
-            return load_clients(make_clients(base_url, logins, box), load_database, box, options)
+            clients = make_clients(
+                base_url, logins, box, requests_in_flight=1
+            )  # the same each time
+            return load_clients(clients, load_database, box, options)
 
         first = load_once()
         before = _status(load_database, first.ended_at)

@@ -58,7 +58,7 @@ def told_in_plain_english(verbose: bool) -> Iterator[Console]:
     console = Console(stderr=True)
     try:
         yield console
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("ksef_emulator", "werkzeug"):
             raise
         console.print(f"[bold red]error:[/] {escape(EMULATOR)}", highlight=False, soft_wrap=True)

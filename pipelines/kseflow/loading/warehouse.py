@@ -46,10 +46,19 @@ Rows = tuple[list[str], list[tuple[Any, ...]]]  # column names, rows
 class Warehouse:
     """The raw tables of one dataset; those that do not exist yet count as empty."""
 
-    def __init__(self, run: Callable[[str], Rows | None], name: Callable[[str], str]) -> None:
-        """Use `run` for queries (None: a table is missing) and `name` to qualify table names."""
+    def __init__(
+        self,
+        run: Callable[[str], Rows | None],
+        name: Callable[[str], str],
+        arrow: Callable[[str], pa.Table | None] | None = None,
+    ) -> None:
+        """Use `run` for queries (None: a table is missing) and `name` to qualify table names.
+
+        `arrow` does the same as `run` for many rows, where the destination can.
+        """
         self._run = run
         self._name = name
+        self._arrow = arrow
 
     @classmethod
     def of_pipeline(cls, pipeline: "Pipeline") -> Self:
@@ -63,8 +72,13 @@ class Warehouse:
             except DatabaseUndefinedRelation:
                 return None
 
+        def arrow(sql: str) -> pa.Table | None:
+            with pipeline.sql_client() as client:
+                return _arrow_of(client.native_connection, sql)
+
         with pipeline.sql_client() as client:
-            return cls(run, client.make_qualified_table_name)
+            is_duckdb = isinstance(client.native_connection, duckdb.DuckDBPyConnection)
+            return cls(run, client.make_qualified_table_name, arrow if is_duckdb else None)
 
     @classmethod
     def of_file(cls, database: Path, wait_s: float = 10.0) -> Self:
@@ -81,7 +95,7 @@ class Warehouse:
                 return None
             return [column[0] for column in answer.description], answer.fetchall()
 
-        return cls(run, lambda table: f"{DATASET}.{table}")
+        return cls(run, lambda table: f"{DATASET}.{table}", lambda sql: _arrow_of(connection, sql))
 
     def worklist(self) -> Worklist:
         """Return what the warehouse lacks compared with the counters it holds."""
@@ -90,11 +104,11 @@ class Warehouse:
         awaited_sql = AWAITED_SQL.format(session_invoices=self._name(SESSION_INVOICES.name))
         return Worklist(
             self._read(SESSIONS),
-            _fitted(self._run(stored_sql), STORED),
+            self._table(stored_sql, STORED),
             self._read(INVOICE_READS),
-            _fitted(self._run(confirmed_sql), CONFIRMED),
+            self._table(confirmed_sql, CONFIRMED),
             self._read(UPO_READS),
-            _fitted(self._run(awaited_sql), AWAITED),
+            self._table(awaited_sql, AWAITED),
         )
 
     def asked_exports(self, now: datetime) -> dict[tuple[Context, str], list[AskedExport]]:
@@ -144,12 +158,22 @@ class Warehouse:
         there, _ = self._run(f"select * from {self._name(table.name)} where 1 = 0") or ([], [])
         names = (c.name if c.name in there else f"null as {c.name}" for c in columns)
         sql = f"select {', '.join(names)} from {self._name(table.name)}"
-        return _fitted(self._run(sql), pa.schema(columns))
+        return self._table(sql, pa.schema(columns))
+
+    def _table(self, sql: str, schema: pa.Schema) -> pa.Table | None:
+        """Return a query's rows in the types that were loaded, None when there are none."""
+        if self._arrow is not None:
+            rows = self._arrow(sql)
+            return rows.cast(schema) if rows is not None and rows.num_rows else None
+        found = self._run(sql)
+        if found is None or not found[1]:
+            return None
+        columns = zip(*found[1], strict=True)
+        return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema)
 
 
-def _fitted(found: Rows | None, schema: pa.Schema) -> pa.Table | None:
-    """Make an Arrow table, in the types that were loaded, of what a destination returned."""
-    if found is None or not found[1]:
+def _arrow_of(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table | None:
+    try:
+        return connection.sql(sql).to_arrow_table()
+    except duckdb.CatalogException:
         return None
-    columns = zip(*found[1], strict=True)
-    return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema)
