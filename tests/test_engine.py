@@ -9,12 +9,16 @@ from typing import Any
 import httpx
 import pytest
 
-from ksef_emulator import Backlog, Emulator, Fault, VirtualClock
+import ksef_emulator
+from ksef_emulator import Emulator, Fault, VirtualClock
 from kseflow.api.client import KsefClient, make_clients
 from kseflow.api.gateway import Gateway
 from kseflow.api.limits import Gate
 from kseflow.clock import SimulatedClock, SystemClock, TimeBox
+from kseflow.context import Context
 from kseflow.errors import ContractViolation, Unavailable
+from kseflow.loading.backlog import Backlog
+from kseflow.loading.worklist import Worklist
 from tests.simulation import Wire, asking
 
 LISTS = {"sessionList", "sessionInvoiceList"}
@@ -141,7 +145,7 @@ def test_a_429_in_the_middle_of_a_session_costs_one_request_and_is_told_once(
             taxpayers=1,
             days=3,
             short_pages=False,
-            world_options={"backlog": Backlog("Batch", 2, 4_500, 0.02, 1.0)},
+            world_options={"backlog": ksef_emulator.Backlog("Batch", 2, 4_500, 0.02, 1.0)},
             faults=faults,
             counted_failures="never",
         )
@@ -240,6 +244,27 @@ def test_garbled_limits_of_one_taxpayer_stop_nobody(stage: Any, limits: Any) -> 
     told = load_wired(made, wire=Garbled)
     assert told.summary.failed_taxpayers == []
     assert made.value("select count(distinct context_id) from ksef_raw.session_invoices") == 2
+
+
+def test_a_bug_outside_the_lanes_stops_one_taxpayer_only(
+    stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = stage(taxpayers=3, days=1)
+    broken, *healthy = made.contexts
+    decide = Worklist.backlog
+
+    def backlog(self: Worklist, context: Context, *args: Any, **kwargs: Any) -> Backlog:
+        if context == broken:
+            raise ZeroDivisionError("a bug")
+        return decide(self, context, *args, **kwargs)
+
+    monkeypatch.setattr(Worklist, "backlog", backlog)
+    told = load_wired(made)
+    assert told.summary.failed_taxpayers == [broken]
+    (trouble,) = made.rows("from ksef_raw.sync_log where outcome = 'failed'")
+    assert "ZeroDivisionError: a bug" in trouble["message"]
+    stored = {row["context_id"] for row in made.rows("from ksef_raw.session_invoices")}
+    assert stored == {context.id for context in healthy}
 
 
 @pytest.mark.parametrize("kind", ["500", "403-waf", "not-json", "dropped"])

@@ -55,10 +55,10 @@ class Extraction:
         if self._loop is not None:
             return
         now = self._box.now()
+        clients = {client.context: client for client in self.clients}
         for (context, group), times in warehouse.request_times(now).items():
-            for client in self.clients:
-                if client.context == context:
-                    client.windows.restore(group, times)
+            if context in clients:
+                clients[context].windows.restore(group, times)
         gate = self.clients[0].gateway.gate
         self._kept = Kept(self._box, gate, {name: cursors(name) for name in WITH_CURSORS})
         run = Run(

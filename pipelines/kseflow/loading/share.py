@@ -138,6 +138,11 @@ class Share:
         self.run = run
         self.context = client.context
 
+    def fail(self, error: Exception) -> None:
+        """Tell of an error outside the lanes, in the log of the first."""
+        own = [lane for lane in self.run.lanes if lane.client is self.client]
+        own[0].log.fail(f"{self.context}: {trouble_of(error)}")
+
     def keep(self, table: Table, rows: pa.Table, cursor: tuple[str, Cursor] | None = None) -> None:
         """Put rows, and the cursor (by its name) that they earned, into the open commit."""
         if cursor is not None:

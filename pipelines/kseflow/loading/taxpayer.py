@@ -14,8 +14,14 @@ from kseflow.raw.tables import SESSIONS
 
 async def load_share(share: Share) -> None:
     """Load what one taxpayer has; trouble is told in the logs of its lanes."""
-    if not await _log_in(share):
-        return
+    try:
+        if await _log_in(share):
+            await _load(share)
+    except* Exception as bugs:  # outside all lanes; they stop no other taxpayer
+        share.fail(bugs.exceptions[0])
+
+
+async def _load(share: Share) -> None:
     async with asyncio.TaskGroup() as lanes:
         listing = lanes.create_task(_list_and_drain(share, lanes))
         if wants_exports(share.run) and not lacks_permission(share.client):
