@@ -1,6 +1,7 @@
 """The engine: all taxpayers at once, on simulated time, with an emulator that takes its time."""
 
 import asyncio
+import math
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -9,15 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
-import ksef_emulator
-from ksef_emulator import Emulator, Fault, VirtualClock
+from ksef_emulator import Backlog, Emulator, Fault, VirtualClock
 from kseflow.api.client import KsefClient, make_clients
 from kseflow.api.gateway import Gateway
 from kseflow.api.limits import Gate
 from kseflow.clock import SimulatedClock, SystemClock, TimeBox
 from kseflow.context import Context
 from kseflow.errors import ContractViolation, Unavailable
-from kseflow.loading.backlog import Backlog
+from kseflow.loading.agenda import Agenda
 from kseflow.loading.worklist import Worklist
 from tests.simulation import Wire, asking
 
@@ -69,6 +69,23 @@ def test_many_taxpayers_wait_together_and_never_meet_a_429(stage: Any) -> None:
     assert 8 < again.wire.most_in_flight_count <= 32
     assert 429 not in {request.status for request in again.requests}
     assert again.summary.failed_taxpayers == []
+
+
+def test_many_at_once_ask_for_no_more_lists_than_there_are_pages_to_read(stage: Any) -> None:
+    made = stage(
+        taxpayers=10, days=2, short_pages=False, limits="production", counted_failures="never"
+    )
+    told = load_wired(made, in_progress="all")
+    sessions = [
+        item
+        for context in made.contexts
+        for item in made.world.sessions(context.id, made.clock.now())
+    ]
+    assert told.asked("sessionList") == 2 * len(made.contexts)
+    assert told.asked("sessionInvoiceList") == sum(
+        math.ceil(item["totalInvoiceCount"] / 1000) for item in sessions
+    )
+    assert told.asked("other") == len(made.contexts)
 
 
 def test_no_more_requests_are_in_flight_than_allowed(stage: Any) -> None:
@@ -145,7 +162,7 @@ def test_a_429_in_the_middle_of_a_session_costs_one_request_and_is_told_once(
             taxpayers=1,
             days=3,
             short_pages=False,
-            world_options={"backlog": ksef_emulator.Backlog("Batch", 2, 4_500, 0.02, 1.0)},
+            world_options={"backlog": Backlog("Batch", 2, 4_500, 0.02, 1.0)},
             faults=faults,
             counted_failures="never",
         )
@@ -251,14 +268,14 @@ def test_a_bug_outside_the_lanes_stops_one_taxpayer_only(
 ) -> None:
     made = stage(taxpayers=3, days=1)
     broken, *healthy = made.contexts
-    decide = Worklist.backlog
+    decide = Worklist.agenda
 
-    def backlog(self: Worklist, context: Context, *args: Any, **kwargs: Any) -> Backlog:
+    def agenda(self: Worklist, context: Context, *args: Any, **kwargs: Any) -> Agenda:
         if context == broken:
             raise ZeroDivisionError("a bug")
         return decide(self, context, *args, **kwargs)
 
-    monkeypatch.setattr(Worklist, "backlog", backlog)
+    monkeypatch.setattr(Worklist, "agenda", agenda)
     told = load_wired(made)
     assert told.summary.failed_taxpayers == [broken]
     (trouble,) = made.rows("from ksef_raw.sync_log where outcome = 'failed'")

@@ -64,7 +64,7 @@ def worklist(sessions, rows=(), reads=()):
 
 
 def due(made, now=NOON + timedelta(minutes=1), **options):
-    work = made.backlog(NIP, now, **options).invoices
+    work = made.agenda(NIP, now, **options).invoices
     return [(w.session_reference_number, w.endpoint) for w in work]
 
 
@@ -173,7 +173,7 @@ def test_more_rows_than_ksef_counts_are_no_work():
 
 def test_one_taxpayers_sessions_are_not_read_for_another():
     made = worklist([session(total=1, accepted=1)])
-    assert not made.backlog(Context("Nip", "1111111111"), NOON).invoices
+    assert not made.agenda(Context("Nip", "1111111111"), NOON).invoices
 
 
 def test_the_oldest_open_session_widens_the_window_only_within_its_reach():

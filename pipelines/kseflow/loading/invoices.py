@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from kseflow.api.client import Page
 from kseflow.constants import ACCEPTED_STATUS_CODE, COMPLETION_RESERVE
 from kseflow.errors import KsefError, LoginFailed, OutOfTime
-from kseflow.loading.backlog import Backlog, Work
+from kseflow.loading.agenda import Agenda, Work
 from kseflow.loading.share import Lane, Share, trouble_of
 from kseflow.loading.worklist import INVOICE_TABLES
 from kseflow.raw.tables import FAILED_INVOICES, INVOICE_READS, SESSION_INVOICES
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 LISTS, SINGLES = "sessionInvoiceList", "invoiceStatus"  # groups of limits
 
 
-def backlog_of(share: Share) -> Backlog:
+def agenda_of(share: Share) -> Agenda:
     """Return what to read of the taxpayer now."""
     windows, options = share.client.windows, share.run.options
-    backlog = share.run.worklist.backlog(
+    agenda = share.run.worklist.agenda(
         share.context,
         share.client.now(),
         tables=share.run.tables & INVOICE_TABLES,
@@ -36,14 +36,14 @@ def backlog_of(share: Share) -> Backlog:
         budget=windows.remaining_count(LISTS),
         singles_a_list=_singles_a_list(share),
     )
-    share.run.failures.add(backlog.urgent_count)
+    share.run.failures.add(agenda.urgent_count)
     log.info(
         "%s: %d sessions to read, and %d receipts",
         share.context,
-        len(backlog.invoices) + len(backlog.awaited) + len(backlog.completion),
-        len(backlog.receipts),
+        len(agenda.invoices) + len(agenda.awaited) + len(agenda.completion),
+        len(agenda.receipts),
     )
-    return backlog
+    return agenda
 
 
 def _singles_a_list(share: Share) -> float:
@@ -52,12 +52,12 @@ def _singles_a_list(share: Share) -> float:
     return max(singles, 1) / lists if lists > 0 else 1.0
 
 
-async def read_invoices(share: Share, backlog: Backlog) -> None:
+async def read_invoices(share: Share, agenda: Agenda) -> None:
     """Read invoices, session after session; what is wrong with one alone is a row, not an end."""
     with share.lane("invoices", LISTS) as lane:
         try:
-            while work := _next(share, backlog):
-                lane.left_count = len(backlog.invoices)
+            while work := _next(share, agenda):
+                lane.left_count = len(agenda.invoices)
                 pages = (
                     share.client.failed_invoices(work.session_reference_number)
                     if work.endpoint == "failed"
@@ -67,18 +67,18 @@ async def read_invoices(share: Share, backlog: Backlog) -> None:
                 )
                 await _read(share, lane, work, pages)
                 if work.is_urgent:
-                    backlog.urgent_count -= 1
+                    agenda.urgent_count -= 1
                     share.run.failures.add(-1)
         finally:
-            share.run.failures.add(-backlog.urgent_count)
+            share.run.failures.add(-agenda.urgent_count)
 
 
-async def read_awaited(share: Share, backlog: Backlog) -> None:
+async def read_awaited(share: Share, agenda: Agenda) -> None:
     """Read single invoices of sessions that lack nothing but their end or storage date."""
     with share.lane("invoice_status", SINGLES) as lane:
-        while backlog.awaited:
-            work = backlog.awaited.popleft()
-            lane.left_count = len(backlog.awaited)
+        while agenda.awaited:
+            work = agenda.awaited.popleft()
+            lane.left_count = len(agenda.awaited)
             await _read(share, lane, work, _singles(share, work))
 
 
@@ -88,14 +88,14 @@ async def _singles(share: Share, work: Work) -> AsyncIterator[Page]:
         yield Page([item], share.client.now())
 
 
-def _next(share: Share, backlog: Backlog) -> Work | None:
+def _next(share: Share, agenda: Agenda) -> Work | None:
     """Take the next session; the smallest of those that wait for a receipt are read here."""
-    if backlog.invoices:
-        return backlog.invoices.popleft()
-    if backlog.receipts and SESSION_INVOICES.name in share.run.tables:
-        return backlog.receipts.pop()
-    if backlog.completion and _has_budget_left(share):
-        return backlog.completion.popleft()
+    if agenda.invoices:
+        return agenda.invoices.popleft()
+    if agenda.receipts and SESSION_INVOICES.name in share.run.tables:
+        return agenda.receipts.pop()
+    if agenda.completion and _has_budget_left(share):
+        return agenda.completion.popleft()
     return None
 
 

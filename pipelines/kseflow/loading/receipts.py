@@ -1,18 +1,18 @@
 """Drain: read sessions' receipts (UPO), those of the largest sessions first."""
 
 from kseflow.errors import KsefError, LoginFailed, OutOfTime
-from kseflow.loading.backlog import Backlog, Work
+from kseflow.loading.agenda import Agenda, Work
 from kseflow.loading.share import Lane, Share, trouble_of
 from kseflow.loading.upo import session_upo_pages, upo_documents
 from kseflow.raw.tables import UPO_DOCUMENTS, UPO_READS
 
 
-async def read_receipts(share: Share, backlog: Backlog) -> None:
+async def read_receipts(share: Share, agenda: Agenda) -> None:
     """Read receipts; what is wrong with one alone is a row, not an end."""
     with share.lane("upo", "sessionMisc") as lane:
-        while backlog.receipts:
-            work = backlog.receipts.popleft()
-            lane.left_count = len(backlog.receipts)
+        while agenda.receipts:
+            work = agenda.receipts.popleft()
+            lane.left_count = len(agenda.receipts)
             await _read(share, lane, work)
 
 

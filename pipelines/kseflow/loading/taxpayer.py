@@ -4,7 +4,7 @@ import asyncio
 
 from kseflow.constants import FAILURES_FIRST_S, SEES_ALL_SESSIONS
 from kseflow.loading.exports.lane import export_packages, lacks_permission, wants_exports
-from kseflow.loading.invoices import backlog_of, read_awaited, read_invoices
+from kseflow.loading.invoices import agenda_of, read_awaited, read_invoices
 from kseflow.loading.receipts import read_receipts
 from kseflow.loading.sessions import SESSION_TYPES, list_sessions, listed_at
 from kseflow.loading.share import Share
@@ -39,12 +39,12 @@ async def _list_and_drain(share: Share, lanes: asyncio.TaskGroup) -> None:
                 return
     if not share.run.tables & INVOICE_TABLES:
         return
-    backlog = backlog_of(share)
-    lanes.create_task(read_invoices(share, backlog))
-    if backlog.receipts:
-        lanes.create_task(read_receipts(share, backlog))
-    if backlog.awaited:
-        lanes.create_task(read_awaited(share, backlog))
+    agenda = agenda_of(share)
+    lanes.create_task(read_invoices(share, agenda))
+    if agenda.receipts:
+        lanes.create_task(read_receipts(share, agenda))
+    if agenda.awaited:
+        lanes.create_task(read_awaited(share, agenda))
 
 
 async def _log_in(share: Share) -> bool:

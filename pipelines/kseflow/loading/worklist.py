@@ -13,7 +13,7 @@ import pyarrow as pa
 from kseflow.constants import OPEN_SESSION_REACH, OPEN_STATUS_CODES, UNSETTLED_REACH
 from kseflow.context import Context
 from kseflow.database import in_memory
-from kseflow.loading.backlog import Backlog, Plan, Row, invoice_page_count, is_past, queued
+from kseflow.loading.agenda import Agenda, Plan, Row, invoice_page_count, is_past, queued
 from kseflow.loading.lacking import AWAITED, CONFIRMED, LACKING_SQL, STORED
 from kseflow.raw.tables import (
     FAILED_INVOICES,
@@ -125,7 +125,7 @@ class Worklist:
         }
         return self._db.sql(LACKING_SQL, params=parameters).to_arrow_table()
 
-    def backlog(
+    def agenda(
         self,
         context: Context,
         now: datetime,
@@ -135,7 +135,7 @@ class Worklist:
         detail: str = "auto",
         budget: int | None = None,
         singles_a_list: float = 0.0,
-    ) -> Backlog:
+    ) -> Agenda:
         """Return what to read of the taxpayer now for `tables`: failures, then the oldest change.
 
         When reading all rows takes more than `budget` requests, the failures of large sessions

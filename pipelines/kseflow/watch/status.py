@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kseflow.context import Context
-from kseflow.loading.backlog import invoice_page_count
+from kseflow.loading.agenda import invoice_page_count
 from kseflow.loading.warehouse import Warehouse
 from kseflow.raw.tables import (
     API_REQUESTS,

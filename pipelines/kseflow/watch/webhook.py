@@ -6,14 +6,14 @@ used, so the transport is asked directly; and no message here holds the URL or a
 
 from html import escape
 from typing import TYPE_CHECKING, Any
-from urllib.request import getproxies, proxy_bypass
 
+from kseflow.api.address import proxy_of
 from kseflow.errors import KsefError
 from kseflow.settings import section
 from kseflow.watch.check import Verdict, line_of
 
 if TYPE_CHECKING:
-    import httpx
+    pass
 
 TIMEOUT_S = 10.0
 SHOWN = 20  # findings in one message
@@ -48,14 +48,10 @@ def post(url: str, text: str) -> None:
     timeout = {"timeout": httpx.Timeout(TIMEOUT_S).as_dict()}
     try:
         request = httpx.Request("POST", url, json=body, extensions=timeout)
-        with httpx.HTTPTransport(proxy=_proxy(request.url)) as transport:
+        with httpx.HTTPTransport(proxy=proxy_of(url)) as transport:
             response = transport.handle_request(request)
             response.close()
     except Exception as error:  # whatever it is, the findings count, and its text may hold the URL
         raise WebhookFailed(f"the webhook was not reached ({type(error).__name__})") from None
     if not response.is_success:
         raise WebhookFailed(f"the webhook answered HTTP {response.status_code}")
-
-
-def _proxy(url: "httpx.URL") -> str | None:
-    return None if proxy_bypass(url.host) else getproxies().get(url.scheme)

@@ -27,7 +27,7 @@ class Work:
 
 
 @dataclass
-class Backlog:
+class Agenda:
     """What to read now, most valuable first.
 
     `invoices` are read through /invoices or /failed, the `urgent_count` first of them for their
@@ -80,7 +80,7 @@ class Plan:
         return is_past(row["due_at"], self.now)
 
 
-def queued(rows: list[Row], plan: Plan) -> Backlog:
+def queued(rows: list[Row], plan: Plan) -> Agenda:
     urgent: list[Work] = []
     queues: dict[str | None, list[Row]] = {}
     for row in rows:
@@ -91,7 +91,7 @@ def queued(rows: list[Row], plan: Plan) -> Backlog:
             queues.setdefault(plan.rest(row), []).append(row)
     receipts = queues.get("receipts", [])
     receipts.sort(key=lambda row: int(row["unconfirmed_count"]), reverse=True)
-    return Backlog(
+    return Agenda(
         deque([*urgent, *(_work(row, "invoices") for row in queues.get("others", []))]),
         deque(_work(row, "invoices") for row in receipts),
         deque(_work(row, "invoice") for row in queues.get("awaited", [])),
