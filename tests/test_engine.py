@@ -230,16 +230,17 @@ def test_one_closed_client_leaves_the_connections_of_the_others_alone(stage: Any
     made = stage(taxpayers=2, days=1)
     with made.served() as base_url:
         box = made.box()
-        one, other = (KsefClient(base_url, login, clock=box) for login in made.logins())
+        one, other = make_clients(base_url, made.logins(), box)
 
         async def closed_then_asked() -> dict[str, Any]:
-            async with other:
-                async with one:
-                    await one.rate_limits()
-                return dict(await other.rate_limits())
+            async with one:
+                await one.rate_limits()
+            with pytest.raises(RuntimeError, match="this client is closed"):
+                await one.rate_limits()
+            return dict(await other.rate_limits())
 
-        with box.loop() as loop:
-            assert loop.run(closed_then_asked())
+        with asking(other) as asked:
+            assert asked.wait(closed_then_asked())
 
 
 # -- trouble stops the smallest unit ------------------------------------------------------------

@@ -58,6 +58,7 @@ class KsefClient:
 
         A `clock` that is a `TimeBox` ends waits that would pass its end; a gateway has its own.
         """
+        self._is_closed, self._has_own_gateway = False, isinstance(environment, str)
         if isinstance(environment, Gateway):
             self.gateway = environment
         else:
@@ -76,7 +77,9 @@ class KsefClient:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self.gateway.aclose()
+        self._is_closed = True
+        if self._has_own_gateway:
+            await self.gateway.aclose()
 
     @property
     def permissions(self) -> frozenset[str] | None:
@@ -249,7 +252,7 @@ class KsefClient:
             following = answer.get("continuationToken")
             if not following:
                 return
-            if not isinstance(following, str) or not following.isascii():
+            if not (isinstance(following, str) and following.isascii() and following.isprintable()):
                 raise ContractViolation(f"GET {path}: the continuation token is no plain text")
             if following == token and not items:
                 raise ContractViolation(f"GET {path}: the continuation token goes in circles")
@@ -260,6 +263,8 @@ class KsefClient:
 
     async def _answer(self, call: Call) -> Answer:
         """Return the answer to a call, sent again with another token if KSeF refuses the first."""
+        if self._is_closed:
+            raise RuntimeError("this client is closed; make another one")
         used: list[str] = []
 
         async def bearer() -> str:
