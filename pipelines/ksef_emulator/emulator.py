@@ -58,7 +58,8 @@ class Quirks:
     short and empty pages before the last one, `inclusive_bounds` tells whether date filters
     include their ends. A page of a session's UPO holds `upo_page_size` documents and exists from
     `upo_delay_s` after the session has its last status. `storage_refuses_tokens` lets a storage
-    link fail when it is asked with an Authorization header.
+    link fail when it is asked with an Authorization header. `owner_claim` has an owner's
+    certificate claim `Owner`, as recorded, else each right by its name.
     """
 
     pending_polls: int = 1
@@ -67,6 +68,7 @@ class Quirks:
     upo_page_size: int = 10_000
     upo_delay_s: float = 0.0
     storage_refuses_tokens: bool = True
+    owner_claim: bool = True
 
 
 class Served(NamedTuple):
@@ -126,7 +128,7 @@ class Emulator:
             "session-upo": (upo.read_session_page, "application/xml"),
             "invoice-upo": (upo.read_invoice, "application/xml"),
         }
-        credentials = Credentials(world.taxpayers)
+        credentials = Credentials(world.taxpayers, quirks.owner_claim)
         groups = (
             AuthRoutes(self._operations, credentials, keys, self._signer, quirks.pending_polls),
             keys,

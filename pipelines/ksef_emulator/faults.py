@@ -30,6 +30,8 @@ Kind = Literal[
     "21173",
     "21184",
     "not-json",
+    "html",
+    "403-empty",
     "missing-field",
     "extra-field",
 ]
@@ -121,6 +123,11 @@ def _instead(fault: Fault, path: str, at: datetime) -> Response:
     if fault.kind == "502":
         page = "<html><head><title>502 Bad Gateway</title></head><body>502</body></html>"
         return Response(page, status=502, content_type="text/html")
+    if fault.kind == "html":
+        page = '<html><script src="/_Incapsula_Resource?SWJIYLWA=7"></script></html>'
+        return Response(page, content_type="text/html")
+    if fault.kind == "403-empty":
+        return Response(status=403)
     return Response("Service is starting", content_type="text/plain")
 
 

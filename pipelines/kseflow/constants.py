@@ -51,6 +51,21 @@ LOGIN_POLLS = 60  # the login status is asked at most so often, waiting 1 to 5 s
 # Permissions of a login with which KSeF shows sessions that others opened. docs: uprawnienia.md
 SEES_ALL_SESSIONS = frozenset({"Introspection", "EnforcementOperations"})
 
+# The claim of a taxpayer's own login, and what it means. OpenAPI 2.9.0, ownerPermissions.
+OWNER = "Owner"
+OWNER_RIGHTS = frozenset(
+    {
+        "CollectiveIdentifierManage",
+        "CredentialsManage",
+        "CredentialsRead",
+        "EnforcementOperations",
+        "Introspection",
+        "InvoiceRead",
+        "InvoiceWrite",
+        "SubunitManage",
+    }
+)
+
 OPEN_STATUS_CODES = (100, 150, 170)  # sessions; the state diagrams in faktury/sesje
 PENDING_STATUS_CODES = (100, 150)  # invoices
 ACCEPTED_STATUS_CODE = 200

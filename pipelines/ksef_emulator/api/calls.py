@@ -19,6 +19,10 @@ UNLIMITED = "unlimited"
 SESSION_RIGHTS = ("InvoiceWrite", "Introspection", "PefInvoiceWrite", "EnforcementOperations")
 
 
+OWNER = "Owner"
+OWNER_PERMISSIONS = ("Introspection", "InvoiceRead", "InvoiceWrite", "CredentialsManage")
+
+
 @dataclass(frozen=True)
 class Route:
     """An API path, the rate group it counts in, and the token and permissions it needs.
@@ -48,7 +52,8 @@ class Call:
 
     @property
     def permissions(self) -> list[str]:
-        return list(json.loads(self.claims.get("per", "[]")))
+        listed = list(json.loads(self.claims.get("per", "[]")))
+        return [*listed, *OWNER_PERMISSIONS] if OWNER in listed else listed
 
     @property
     def subject_nip(self) -> str:

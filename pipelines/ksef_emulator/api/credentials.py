@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ksef_emulator.api.calls import OWNER, OWNER_PERMISSIONS
 from ksef_emulator.world.taxpayers import KsefToken, Taxpayer
-
-OWNER_PERMISSIONS = ("Introspection", "InvoiceRead", "InvoiceWrite", "CredentialsManage")
 
 Context = tuple[str, str]
 """Type (Nip, InternalId, NipVatUe, PeppolId) and value."""
@@ -27,7 +26,8 @@ class LoginFailed(Exception):
 class Credentials:
     """Know the credentials of all taxpayers."""
 
-    def __init__(self, taxpayers: Iterable[Taxpayer]) -> None:
+    def __init__(self, taxpayers: Iterable[Taxpayer], owner_claim: bool) -> None:
+        self._owner_permissions = (OWNER,) if owner_claim else OWNER_PERMISSIONS
         self._by_context = {(who.context_type, who.context_id): who for who in taxpayers}
         self._tokens = {
             token.value: (token, context)
@@ -53,7 +53,7 @@ class Credentials:
         """Return what the holder of a certificate may do. Raises LoginFailed when nothing."""
         taxpayer = self._by_context.get(context)
         if taxpayer and nip == taxpayer.context_id:
-            return OWNER_PERMISSIONS
+            return self._owner_permissions
         if taxpayer and nip == taxpayer.writer_nip:
             return ("InvoiceWrite",)
         raise LoginFailed(415, "Brak przypisanych uprawnień")

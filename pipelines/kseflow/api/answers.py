@@ -27,6 +27,9 @@ MEANINGS = {
 }
 
 
+FIREWALL = "the firewall before KSeF answers with a page (HTTP 200, text/html)"
+
+
 @dataclass(frozen=True)
 class Call:
     """One request: its group of limits, and of what value it is (0 first) when places are few.
@@ -50,6 +53,11 @@ class Answer:
     status: int
     headers: httpx.Headers
     content: bytes = field(repr=False)
+
+
+def is_firewalls(status: int, headers: httpx.Headers) -> bool:
+    """Tell whether an answer is a page of the firewall before KSeF, which says 200 and passes."""
+    return status == 200 and headers.get("content-type", "").startswith("text/html")
 
 
 async def read(response: httpx.Response) -> Answer:

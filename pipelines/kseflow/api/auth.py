@@ -17,7 +17,7 @@ import orjson
 from kseflow.api.answers import Answer, Call, json_of, rejection_of
 from kseflow.api.keys import PublicKeys
 from kseflow.clock import TimeBox
-from kseflow.constants import LOGIN_POLLS, TOKEN_MARGIN
+from kseflow.constants import LOGIN_POLLS, OWNER, OWNER_RIGHTS, TOKEN_MARGIN
 from kseflow.errors import ContractViolation, LoginFailed, RequestRejected, Unavailable
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,8 @@ class Login:
             payload = self._access.value.split(".")[1]
             claims = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
             listed = claims["per"]
-            return frozenset(orjson.loads(listed) if isinstance(listed, str) else listed)
+            rights = frozenset(orjson.loads(listed) if isinstance(listed, str) else listed)
+            return rights | OWNER_RIGHTS if OWNER in rights else rights
         except (LookupError, ValueError, TypeError):
             return None
 

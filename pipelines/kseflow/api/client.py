@@ -272,7 +272,8 @@ class KsefClient:
             return used[-1]
 
         answer = await self._sender.answer(call, bearer)
-        if answer.status == 401:
+        # A bad bearer was seen to be answered by an empty 403 as well.
+        if answer.status == 401 or (answer.status == 403 and not answer.content):
             self._login.refuse(used[-1])
             answer = await self._sender.answer(call, bearer)
         if warning := answer.headers.get("X-System-Warning"):

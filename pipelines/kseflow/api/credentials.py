@@ -46,8 +46,9 @@ class TokenCredentials:
             "challenge": challenge["challenge"],
             "contextIdentifier": {"type": self.context.type, "value": self.context.id},
             "encryptedToken": base64.b64encode(public_key.encrypt(timestamped, oaep)).decode(),
-            "publicKeyId": key["publicKeyId"],
         }
+        if "publicKeyId" in key:
+            body["publicKeyId"] = key["publicKeyId"]
         return Call("POST", "/auth/ksef-token", "anonymous", body={"json": body})
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from kseflow.api.answers import FIREWALL, is_firewalls
 from kseflow.api.limits import Gate, Spending, backoff_s
 from kseflow.clock import TimeBox
 from kseflow.constants import DOWNLOAD_TIME_S, STORAGE_DOMAIN, TRIES
@@ -73,6 +74,8 @@ class Storage:
         try:
             if response.status_code >= 500:
                 raise Unavailable(f"storage answers HTTP {response.status_code}")
+            if is_firewalls(response.status_code, response.headers):
+                raise Unavailable(FIREWALL)
             if response.status_code != 200:
                 raise CorruptDownload(
                     f"{what}: storage answers HTTP {response.status_code}; has the link expired?"

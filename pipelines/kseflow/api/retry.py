@@ -11,7 +11,7 @@ from contextlib import ExitStack, asynccontextmanager
 
 import httpx
 
-from kseflow.api.answers import Answer, Call, read, rejection_of
+from kseflow.api.answers import FIREWALL, Answer, Call, is_firewalls, read, rejection_of
 from kseflow.api.limits import Gate, Sent, SlidingWindows, Spending, backoff_s
 from kseflow.clock import TimeBox
 from kseflow.constants import ANSWER_TIME_S, TRIES
@@ -128,6 +128,8 @@ def _passing_trouble(answer: Answer) -> str | None:
     """Name the trouble when it is one that passes."""
     if answer.status >= 500:
         return f"HTTP {answer.status}"
+    if is_firewalls(answer.status, answer.headers):
+        return FIREWALL
     if answer.status == 400:
         codes = PASSING_CODES.intersection(rejection_of(answer).codes)
         return f"KSeF {min(codes)}" if codes else None

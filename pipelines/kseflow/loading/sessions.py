@@ -12,6 +12,7 @@ it stopped, in another run if need be, by `dateCreatedTo`. What changed meanwhil
 import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 
 import pyarrow as pa
 
@@ -57,7 +58,13 @@ async def _discover(share: Share, lane: Lane, session_type: str) -> None:
     expected_count = len(known)
     if "listing" in cursor:
         expected_count = 0  # one taken up again lists only what it lacked
-        await _list(share, lane, session_type, cursor, known, listed)
+        try:
+            await _list(share, lane, session_type, cursor, known, listed)
+        except RequestRejected as error:
+            if error.status == HTTPStatus.BAD_REQUEST:  # nor will KSeF take it the next time
+                del cursor["listing"]
+                share.keep(SESSIONS, SESSIONS.schema.empty_table(), (session_type, cursor))
+            raise
         begin = modified_from(cursor, since, oldest_open)
     cursor["listing"] = {"modified_from": _text(begin), "started_at": _text(share.client.now())}
     await _list(share, lane, session_type, cursor, known, listed)

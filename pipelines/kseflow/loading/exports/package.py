@@ -65,8 +65,9 @@ async def _request(
     encryption = {
         "encryptedSymmetricKey": base64.b64encode(_encrypted(key, public_key)).decode(),
         "initializationVector": base64.b64encode(iv).decode(),
-        "publicKeyId": public_key["publicKeyId"],
     }
+    if "publicKeyId" in public_key:
+        encryption["publicKeyId"] = public_key["publicKeyId"]
     body = {
         "encryption": encryption,
         "filters": window.filters(),

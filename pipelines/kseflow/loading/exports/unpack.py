@@ -88,10 +88,12 @@ def _members(archive: BinaryIO, compression: str, name: str) -> Iterator[tuple[s
     if compression == "TarGz":
         with tarfile.open(fileobj=archive, mode="r|gz") as tar:
             for entry in tar:
+                if entry.isdir() and entry.name in (".", "./"):
+                    continue
                 content = tar.extractfile(entry) if entry.isfile() else None
                 if content is None:
                     raise CorruptDownload(f"{name}: {entry.name!r} in it is no plain file")
-                yield entry.name, content
+                yield entry.name.removeprefix("./"), content
         return
     if compression != "Zip":
         raise CorruptDownload(f"{name}: {compression!r} is no compression that kseflow knows")

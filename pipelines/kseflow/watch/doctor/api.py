@@ -14,7 +14,7 @@ from kseflow.api.client import KsefClient
 from kseflow.api.credentials import Credentials, TokenCredentials
 from kseflow.api.keys import newest_key
 from kseflow.clock import Clock, TimeBox
-from kseflow.constants import PACKAGE_CAP, PAGE_SIZE, SEES_ALL_SESSIONS
+from kseflow.constants import OWNER, PACKAGE_CAP, PAGE_SIZE, SEES_ALL_SESSIONS
 from kseflow.context import Context
 from kseflow.errors import (
     AccessDenied,
@@ -182,7 +182,14 @@ def _permission_lines(client: KsefClient, kind: str, wants_exports: bool) -> Ite
         # Who sends invoices sees at least the own sessions; to others KSeF refuses the list.
         made = warning if name == "InvoiceRead" or "InvoiceWrite" in may else critical
         yield made("permissions", f"{name} is missing: {NEEDED[name]}", remedy, who)
-    if more := sorted(may - set(NEEDED)):
+    if OWNER in may:
+        remedy = (
+            f"Make a token with {' and '.join(NEEDED)}, or take the certificate of an identity "
+            "that was granted these alone; a certificate itself cannot be narrowed"
+        )
+        told = f"{kind} is the owner's and may do everything, far more than a load needs"
+        yield warning("permissions", told, remedy, who)
+    elif more := sorted(may - set(NEEDED)):
         remedy = f"Give a login for loads {' and '.join(NEEDED)} only: it may leak"
         told = f"{kind} may do more than a load needs: {', '.join(more)}"
         yield warning("permissions", told, remedy, who)

@@ -1,0 +1,164 @@
+"""What real KSeF was seen to do and its contract does not say."""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ksef_emulator import ExportSettings, Fault
+from kseflow.api.client import KsefClient, make_clients
+from kseflow.api.credentials import CertificateCredentials
+from kseflow.clock import SimulatedClock
+from kseflow.errors import Unavailable
+from kseflow.loading.exports.unpack import unpacked
+from kseflow.watch.doctor.api import examine_taxpayer
+from kseflow.watch.finding import State
+from tests.conftest import Stage
+from tests.simulation import asking
+
+Make = Callable[..., Stage]
+
+
+def owner(made: Stage, folder: Path) -> CertificateCredentials:
+    context = made.contexts[0]
+    files = next(f for f in made.app.certificate_files(folder)[context.id] if f.kind == "rsa")
+    return CertificateCredentials.from_files(
+        context, files.certificate, private_key=files.key, password=files.password
+    )
+
+
+@pytest.mark.parametrize("claims_owner", [True, False])
+def test_an_owners_login_exports_and_sees_all_sessions(
+    stage: Make, tmp_path: Path, claims_owner: bool
+) -> None:
+    made = stage(
+        taxpayers=1, days=1, exports_per_hour=4, quirks={"owner_claim": claims_owner},
+        exports=ExportSettings(),
+    )  # fmt: skip
+    with made.served() as base_url:
+        box = made.box()
+        clients = make_clients(base_url, [owner(made, tmp_path)], box)
+        summary = made.load_with(clients, box, exports_from=made.world.since)
+    assert {log["outcome"] for log in summary.logs} == {"ok"}
+    assert made.value("select count(*) from ksef_raw.invoice_metadata") > 0
+
+
+def test_the_doctor_says_that_an_owners_login_may_do_more_and_how_to_have_less(
+    stage: Make, tmp_path: Path
+) -> None:
+    made = stage(taxpayers=1, days=1)
+    with made.served() as base_url:
+        login, clock = owner(made, tmp_path), SimulatedClock(made.clock)
+        lines = list(examine_taxpayer(base_url, login, clock, {}, wants_exports=True))
+    (line,) = (line for line in lines if line.topic == "permissions")
+    assert line.state is State.WARNING
+    assert "the owner's" in line.message
+    assert "cannot be narrowed" in (line.remedy or "")
+
+
+@pytest.mark.parametrize("path", ["/sessions$", "/auth/challenge", "/invoices$", "/storage/"])
+def test_a_page_of_the_firewall_is_weather(stage: Make, path: str) -> None:
+    made = stage(
+        taxpayers=1,
+        days=1,
+        exports_per_hour=4,
+        exports=ExportSettings(),
+        faults=[Fault("html", path=path, nth=1, times=2)],
+    )
+    summary = made.load(exports_from=made.world.since)
+    assert {log["outcome"] for log in summary.logs} == {"ok"}
+    assert made.value("select count(*) from ksef_raw.session_invoices") > 0
+
+
+def test_a_firewall_that_stays_is_told_as_such(stage: Make) -> None:
+    made = stage(taxpayers=1, faults=[Fault("html", path="/sessions$", times=99)])
+    with made.served() as base_url, asking(
+        KsefClient(base_url, made.logins()[0], clock=made.box())
+    ) as client, pytest.raises(Unavailable, match="firewall"):  # fmt: skip
+        list(client.sessions("Online"))
+
+
+def test_an_empty_403_for_a_bearer_brings_a_new_one(stage: Make) -> None:
+    made = stage(taxpayers=1, faults=[Fault("403-empty", path="/sessions$")])
+    assert made.load(only=["sessions"]).failed_taxpayers == []
+    routes = Counter(request.route.removeprefix("/v2") for request in made.app.requests)
+    assert routes["/auth/token/refresh"] == 1
+
+
+def test_keys_without_an_id_do_as_well(stage: Make) -> None:
+    made = stage(taxpayers=1, days=1, exports_per_hour=4, exports=ExportSettings())
+    asked: list[bytes] = []
+
+    class Nameless(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if request.url.path.endswith(("/auth/ksef-token", "/invoices/exports")):
+                asked.append(request.content)
+            answer = await super().handle_async_request(request)
+            if not request.url.path.endswith("/public-key-certificates"):
+                return answer
+            await answer.aread()
+            keys = [{n: v for n, v in key.items() if n != "publicKeyId"} for key in answer.json()]
+            await answer.aclose()
+            return httpx.Response(200, json=keys)
+
+    box = made.box()
+    with made.served() as base_url:
+        clients = make_clients(base_url, made.logins(), box, transport=Nameless())
+        summary = made.load_with(clients, box, exports_from=made.world.since)
+    assert summary.failed_taxpayers == []
+    assert len(asked) > 2
+    assert not [body for body in asked if b"publicKeyId" in body]
+
+
+def test_a_listing_that_ksef_refuses_is_not_taken_up_for_ever(stage: Make) -> None:
+    made = stage(
+        taxpayers=1,
+        days=2,
+        sessions_per_day=3_000,
+        largest_session=2,
+        limits={"sessionList": {"perSecond": 1, "perMinute": 1, "perHour": 60}},
+        short_pages=False,
+    )
+    made.load(only=["sessions"], max_time_s=90)
+    refused: list[str] = []
+
+    class Refusing(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if request.url.path.endswith("/sessions") and "dateCreatedTo" in str(request.url):
+                refused.append(str(request.url))
+                details = [{"exceptionCode": 21405, "exceptionDescription": "zakres"}]
+                body = {"exception": {"exceptionDetailList": details}}
+                return httpx.Response(400, json=body)
+            return await super().handle_async_request(request)
+
+    made.limits = "off"
+    for _ in range(2):
+        box = made.box()
+        with made.served() as base_url:
+            clients = make_clients(base_url, made.logins(), box, transport=Refusing())
+            summary = made.load_with(clients, box, only=["sessions"])
+        made.clock.sleep(timedelta(minutes=5).total_seconds())
+    assert len(refused) == 1
+    assert summary.failed_taxpayers == []
+    stored = made.value("select count(*) from ksef_raw.sessions")
+    assert stored >= len(made.world.sessions(made.contexts[0].id, made.at))
+
+
+def test_members_of_a_targz_may_begin_with_a_dot(tmp_path: Path) -> None:
+    import io
+    import tarfile
+
+    path = tmp_path / "package.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        folder = tarfile.TarInfo("./")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        content = b'{"invoices": []}'
+        metadata = tarfile.TarInfo("./_metadata.json")
+        metadata.size = len(content)
+        archive.addfile(metadata, io.BytesIO(content))
+    with path.open("rb") as file, unpacked(file, "TarGz", "package EH", None) as found:
+        assert found.metadata == []
