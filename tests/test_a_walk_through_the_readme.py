@@ -24,7 +24,7 @@ def fresh_copy(folder: Path) -> None:
             shutil.copy2(ROOT / name, folder / name)
 
 
-def test_a_newcomer_gets_through_the_readmes_shell_blocks(tmp_path):
+def test_a_newcomer_gets_through_the_readmes_shell_blocks(tmp_path: Path) -> None:
     fresh_copy(tmp_path)
     blocks = re.findall(r"```shell\n(.*?)```", (tmp_path / "README.md").read_text(), re.DOTALL)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SOURCES__")}

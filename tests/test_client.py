@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from itertools import pairwise
@@ -13,10 +13,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import httpx
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from ksef_emulator import Fault, VirtualClock
+from ksef_emulator.emulator import Served
+from ksef_emulator.faults import Kind
 from kseflow.api.address import base_url_of
 from kseflow.api.client import KsefClient
 from kseflow.api.credentials import CertificateCredentials, Credentials, TokenCredentials
@@ -32,17 +34,19 @@ from kseflow.errors import (
     RequestRejected,
     Unavailable,
 )
+from tests.conftest import Stage
 from tests.simulation import Asking, asking
 
 CONTRACT = json.loads((Path(__file__).parent / "data" / "ksef-openapi.json").read_text("utf-8"))
+Connect = Callable[..., tuple[Asking, Stage]]
 
 
 @pytest.fixture
-def connected(stage):
+def connected(stage: Callable[..., Stage]) -> Iterator[Connect]:
     """Make a client of the first taxpayer, with the stage it talks to."""
     with ExitStack() as stack:
 
-        def connect(*, max_time_s=None, **shape):
+        def connect(*, max_time_s: float | None = None, **shape: Any) -> tuple[Asking, Stage]:
             made = stage(**shape)
             base_url = stack.enter_context(made.served())
             box = TimeBox(SimulatedClock(made.clock), max_time_s)
@@ -71,7 +75,7 @@ def schema_of(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "components": CONTRACT["components"]}
 
 
-def complaints(request: Any) -> list[str]:
+def complaints(request: Served) -> list[str]:
     """Say what the official contract has against one request."""
     operation = next(
         methods[request.method.lower()]
@@ -111,7 +115,7 @@ def complaints(request: Any) -> list[str]:
     return found
 
 
-def test_every_request_of_a_load_keeps_the_official_contract(stage):
+def test_every_request_of_a_load_keeps_the_official_contract(stage: Callable[..., Stage]) -> None:
     made = stage(limits="production", days=1, faults=[Fault("500", path="/invoices", nth=2)])
     made.load()
     routes = {request.route for request in made.app.requests}
@@ -119,7 +123,7 @@ def test_every_request_of_a_load_keeps_the_official_contract(stage):
     assert [c for request in made.app.requests for c in complaints(request)] == []
 
 
-def test_a_page_is_always_asked_for_at_its_largest(stage):
+def test_a_page_is_always_asked_for_at_its_largest(stage: Callable[..., Stage]) -> None:
     made = stage()
     made.load_frozen()
     lists = [r for r in made.app.requests if r.group in ("sessionList", "sessionInvoiceList")]
@@ -127,7 +131,7 @@ def test_a_page_is_always_asked_for_at_its_largest(stage):
     assert {dict(parse_qsl(request.query))["pageSize"] for request in lists} == {"1000"}
 
 
-def test_each_endpoint_gives_what_the_world_knows(connected):
+def test_each_endpoint_gives_what_the_world_knows(connected: Connect) -> None:
     client, made = connected(limits="production")
     context = made.contexts[0]
     truth = made.world.sessions(context.id, made.clock.now())
@@ -155,7 +159,7 @@ def test_each_endpoint_gives_what_the_world_knows(connected):
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ec", "pkcs12"])
-def test_a_certificate_logs_in(connected, tmp_path, kind):
+def test_a_certificate_logs_in(connected: Connect, tmp_path: Path, kind: str) -> None:
     client, made = connected()
     files = next(
         f for f in made.app.certificate_files(tmp_path)[client.context.id] if f.kind == kind
@@ -171,7 +175,9 @@ def test_a_certificate_logs_in(connected, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["rsa", "pkcs12"])
-def test_a_wrong_key_password_is_told_before_anything_is_sent(connected, tmp_path, kind):
+def test_a_wrong_key_password_is_told_before_anything_is_sent(
+    connected: Connect, tmp_path: Path, kind: str
+) -> None:
     client, made = connected()
     files = next(
         f for f in made.app.certificate_files(tmp_path)[client.context.id] if f.kind == kind
@@ -188,7 +194,9 @@ def test_a_wrong_key_password_is_told_before_anything_is_sent(connected, tmp_pat
 @pytest.mark.parametrize(
     ("token", "details"), [("expired_token", "450"), ("revoked_token", "Token unieważniony")]
 )
-def test_a_token_that_ended_is_refused_with_ksefs_reason_and_a_remedy(connected, token, details):
+def test_a_token_that_ended_is_refused_with_ksefs_reason_and_a_remedy(
+    connected: Connect, token: str, details: str
+) -> None:
     client, made = connected()
     secret = getattr(made.world.taxpayers[0], token)
     with (
@@ -200,7 +208,9 @@ def test_a_token_that_ended_is_refused_with_ksefs_reason_and_a_remedy(connected,
     assert secret not in str(refused.value)
 
 
-def test_the_access_token_is_refreshed_before_it_ends_without_a_new_login(connected):
+def test_the_access_token_is_refreshed_before_it_ends_without_a_new_login(
+    connected: Connect,
+) -> None:
     client, made = connected()
     online_sessions(client)
     made.clock.sleep(14.5 * 60)
@@ -211,7 +221,7 @@ def test_the_access_token_is_refreshed_before_it_ends_without_a_new_login(connec
     assert 401 not in {request.status for request in made.app.requests}
 
 
-def test_a_login_that_ksef_revoked_is_made_anew(connected):
+def test_a_login_that_ksef_revoked_is_made_anew(connected: Connect) -> None:
     client, made = connected()
     online_sessions(client)
     made.app.revoke_logins()
@@ -220,20 +230,22 @@ def test_a_login_that_ksef_revoked_is_made_anew(connected):
     assert [r.route for r in made.app.requests].count("/v2/auth/token/redeem") == 2
 
 
-def test_a_lost_answer_to_redeem_costs_a_new_login_and_never_a_second_redeem(connected):
+def test_a_lost_answer_to_redeem_costs_a_new_login_and_never_a_second_redeem(
+    connected: Connect,
+) -> None:
     client, made = connected(faults=[Fault("dropped", path="/redeem")])
     assert online_sessions(client)
     logins = [r for r in made.app.requests if r.route == "/v2/auth/token/redeem"]
     assert len({r.headers["Authorization"] for r in logins}) == len(logins) == 2
 
 
-def test_a_key_withdrawn_during_the_login_is_fetched_anew(connected):
+def test_a_key_withdrawn_during_the_login_is_fetched_anew(connected: Connect) -> None:
     client, made = connected()
     before = [key["publicKeyId"] for key in client.public_key_certificates()]
-    rotated = []
+    rotated: list[bool] = []
 
     class Rotating(httpx.AsyncHTTPTransport):
-        async def handle_async_request(self, request):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             if request.url.path.endswith("/auth/ksef-token") and not rotated:
                 rotated.append(True)
                 made.app.rotate_keys()
@@ -247,14 +259,14 @@ def test_a_key_withdrawn_during_the_login_is_fetched_anew(connected):
     assert [key["publicKeyId"] for key in client.public_key_certificates()] != before
 
 
-def test_the_permissions_of_the_login_are_known(connected):
+def test_the_permissions_of_the_login_are_known(connected: Connect) -> None:
     client, _ = connected()
     assert client.permissions is None
     online_sessions(client)
-    assert "Introspection" in client.permissions
+    assert "Introspection" in client.permissions  # type: ignore[operator]  # known by now
 
 
-def test_ksefs_clock_is_used_where_ours_is_wrong(connected):
+def test_ksefs_clock_is_used_where_ours_is_wrong(connected: Connect) -> None:
     client, made = connected()
     wrong = VirtualClock(made.clock.now() - timedelta(days=400))
     with another(client, made.logins()[0], wrong) as skewed:
@@ -267,7 +279,7 @@ def test_ksefs_clock_is_used_where_ours_is_wrong(connected):
 # -- limits -------------------------------------------------------------------------------------
 
 
-def test_a_healthy_client_never_sees_a_429(connected):
+def test_a_healthy_client_never_sees_a_429(connected: Connect) -> None:
     client, made = connected(limits="production", short_pages=False)
     sent_at = []
     for _ in range(130):
@@ -281,7 +293,9 @@ def test_a_healthy_client_never_sees_a_429(connected):
 
 
 @pytest.mark.parametrize("retry_after_s", [0, 7, 3037])
-def test_a_429_is_waited_out_by_its_header_plus_one_second(connected, retry_after_s):
+def test_a_429_is_waited_out_by_its_header_plus_one_second(
+    connected: Connect, retry_after_s: int
+) -> None:
     fault = Fault("429", path="/sessions$", retry_after_s=retry_after_s)
     client, made = connected(faults=[fault])
     client.rate_limits()
@@ -292,7 +306,7 @@ def test_a_429_is_waited_out_by_its_header_plus_one_second(connected, retry_afte
     assert client.spending["sessionList"].throttled_count == 1
 
 
-def test_a_429_longer_than_the_time_box_ends_it_at_once(connected):
+def test_a_429_longer_than_the_time_box_ends_it_at_once(connected: Connect) -> None:
     fault = Fault("429", path="/sessions$", retry_after_s=3000)
     client, made = connected(faults=[fault], max_time_s=600)
     with pytest.raises(OutOfTime) as over:
@@ -301,13 +315,13 @@ def test_a_429_longer_than_the_time_box_ends_it_at_once(connected):
     assert made.clock.now() < made.at + timedelta(minutes=1)
 
 
-def test_a_429_blocks_its_group_for_all_that_ask_and_no_other_group(connected):
+def test_a_429_blocks_its_group_for_all_that_ask_and_no_other_group(connected: Connect) -> None:
     fault = Fault("429", path="/sessions$", retry_after_s=900)
     client, made = connected(faults=[fault])
     client.rate_limits()
 
     async def both() -> tuple[float, float]:
-        lists = [asyncio.create_task(anext(client.client.sessions("Online"))) for _ in range(2)]
+        lists = [asyncio.ensure_future(anext(client.client.sessions("Online"))) for _ in range(2)]
         await asyncio.sleep(1)
         delay_s = client.windows.delay_s("sessionList")
         await client.client.rate_limits()
@@ -326,7 +340,7 @@ def test_a_429_blocks_its_group_for_all_that_ask_and_no_other_group(connected):
 
 
 @pytest.mark.parametrize("kind", ["500", "502", "dropped", "truncated", "21184", "21173"])
-def test_what_passes_is_tried_again_with_doubled_waits(connected, kind):
+def test_what_passes_is_tried_again_with_doubled_waits(connected: Connect, kind: Kind) -> None:
     client, made = connected(faults=[Fault(kind, path="/sessions$", times=3)])
     client.rate_limits()
     assert online_sessions(client)
@@ -337,33 +351,33 @@ def test_what_passes_is_tried_again_with_doubled_waits(connected, kind):
 
 
 @pytest.mark.parametrize("kind", ["500", "502", "dropped", "truncated"])
-def test_what_does_not_pass_ends_as_unavailable(connected, kind):
+def test_what_does_not_pass_ends_as_unavailable(connected: Connect, kind: Kind) -> None:
     client, _ = connected(faults=[Fault(kind, path="/sessions$", times=99)])
     with pytest.raises(Unavailable, match="after 5 tries"):
         online_sessions(client)
 
 
-def test_a_session_that_stays_unknown_is_a_rejection_with_ksefs_code(connected):
+def test_a_session_that_stays_unknown_is_a_rejection_with_ksefs_code(connected: Connect) -> None:
     client, _ = connected()
     with pytest.raises(RequestRejected, match="KSeF does not know this session") as rejected:
         list(client.session_invoices("20261117-SO-0000000000-0000000000-00"))
     assert rejected.value.codes == (21173,)
 
 
-def test_the_firewall_is_not_argued_with(connected):
+def test_the_firewall_is_not_argued_with(connected: Connect) -> None:
     client, _ = connected(faults=[Fault("403-waf", path="/sessions$", times=9)])
     with pytest.raises(AccessDenied, match="blocked"):
         online_sessions(client)
     assert client.spending["sessionList"].request_count == 1
 
 
-def test_an_answer_that_is_no_json_says_so(connected):
+def test_an_answer_that_is_no_json_says_so(connected: Connect) -> None:
     client, _ = connected(faults=[Fault("not-json", path="/sessions$")])
     with pytest.raises(ContractViolation, match="instead of JSON"):
         online_sessions(client)
 
 
-def test_a_missing_permission_is_named(connected):
+def test_a_missing_permission_is_named(connected: Connect) -> None:
     client, made = connected()
     reader = TokenCredentials(client.context, made.world.taxpayers[0].read_only_token)
     with (
@@ -373,7 +387,9 @@ def test_a_missing_permission_is_named(connected):
         online_sessions(refused)
 
 
-def test_neither_tokens_nor_bearers_reach_the_log(connected, caplog):
+def test_neither_tokens_nor_bearers_reach_the_log(
+    connected: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     client, made = connected(faults=[Fault("500", times=4), Fault("429", path="/sessions$")])
     online_sessions(client)
@@ -387,7 +403,7 @@ def test_neither_tokens_nor_bearers_reach_the_log(connected, caplog):
 # -- what is refused before anything is sent ----------------------------------------------------
 
 
-def test_environments_have_names():
+def test_environments_have_names() -> None:
     assert base_url_of("test") == "https://api-test.ksef.mf.gov.pl/v2"
 
 
@@ -399,7 +415,7 @@ def test_environments_have_names():
         ("ftp://127.0.0.1/v2", "unknown environment"),
     ],
 )
-def test_an_environment_that_cannot_be_is_refused(environment, problem):
+def test_an_environment_that_cannot_be_is_refused(environment: str, problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         base_url_of(environment)
 
@@ -413,6 +429,6 @@ def test_an_environment_that_cannot_be_is_refused(environment, problem):
         ("Pesel", "12345678901", "no context type"),
     ],
 )
-def test_a_mistyped_taxpayer_is_refused(kind, value, problem):
+def test_a_mistyped_taxpayer_is_refused(kind: str, value: str, problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         Context(kind, value)

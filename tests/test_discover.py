@@ -1,7 +1,9 @@
 """Listing sessions while they change, over many pages, with interruptions."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -9,12 +11,13 @@ import pytest
 from ksef_emulator import Fault, VirtualClock
 from kseflow.api.client import KsefClient, make_clients
 from kseflow.loading.sessions import modified_from
+from tests.conftest import Stage
 from tests.simulation import asking
 
 ONE_LIST_A_MINUTE = {"sessionList": {"perSecond": 1, "perMinute": 1, "perHour": 60}}
 
 
-def listed(stage):
+def listed(stage: Stage) -> dict[tuple[str, str], str]:
     sql = "select context_id, reference_number, date_updated_text from ksef_raw.sessions"
     return {
         (row["context_id"], row["reference_number"]): row["date_updated_text"]
@@ -22,7 +25,7 @@ def listed(stage):
     }
 
 
-def truth(stage):
+def truth(stage: Stage) -> dict[tuple[str, str], str]:
     return {
         (context.id, item["referenceNumber"]): item["dateUpdated"]
         for context in stage.contexts
@@ -31,12 +34,12 @@ def truth(stage):
 
 
 @pytest.fixture
-def busy(stage):
+def busy(stage: Callable[..., Stage]) -> Stage:
     """Thousands of sessions, some of them changing from one page to the next."""
     return stage(days=2, taxpayers=1, sessions_per_day=2_000, largest_session=2)
 
 
-def test_no_session_is_skipped_while_sessions_change_between_pages(busy):
+def test_no_session_is_skipped_while_sessions_change_between_pages(busy: Stage) -> None:
     busy.limits = ONE_LIST_A_MINUTE
     busy.load(only=["sessions"])
     changed_while_listing = len(truth(busy).items() - listed(busy).items())
@@ -46,7 +49,7 @@ def test_no_session_is_skipped_while_sessions_change_between_pages(busy):
     assert listed(busy) == truth(busy)
 
 
-def test_an_interrupted_listing_goes_on_where_it_stopped(stage):
+def test_an_interrupted_listing_goes_on_where_it_stopped(stage: Callable[..., Stage]) -> None:
     busy = stage(
         days=2,
         taxpayers=1,
@@ -55,7 +58,8 @@ def test_an_interrupted_listing_goes_on_where_it_stopped(stage):
         limits=ONE_LIST_A_MINUTE,
         short_pages=False,
     )
-    listed_whole, runs = set(), 0
+    listed_whole: set[str] = set()
+    runs = 0
     while len(listed_whole) < 2:
         summary = busy.load(only=["sessions"], max_time_s=150)
         listed_whole |= {part["resource"] for part in summary.logs if part["cursor_text"]}
@@ -71,11 +75,11 @@ def test_an_interrupted_listing_goes_on_where_it_stopped(stage):
     assert listed(busy) == truth(busy)
 
 
-def test_a_forgotten_continuation_token_does_not_end_the_listing(busy):
-    forgotten = []
+def test_a_forgotten_continuation_token_does_not_end_the_listing(busy: Stage) -> None:
+    forgotten: list[str] = []
 
     class Forgetful(httpx.AsyncHTTPTransport):
-        async def handle_async_request(self, request):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             if "x-continuation-token" in request.headers and not forgotten:
                 forgotten.append(request.url.path)
                 request.headers["x-continuation-token"] = "bm9uc2Vuc2U="
@@ -89,7 +93,7 @@ def test_a_forgotten_continuation_token_does_not_end_the_listing(busy):
     assert listed(busy) == truth(busy)
 
 
-def test_the_window_looks_back_behind_the_cursor_and_reaches_open_sessions():
+def test_the_window_looks_back_behind_the_cursor_and_reaches_open_sessions() -> None:
     cursor = {"cursor": "2026-11-17T12:00:00.000000+00:00"}
     noon = datetime(2026, 11, 17, 12, tzinfo=UTC)
     assert modified_from(cursor, None, None) == noon - timedelta(hours=2)
@@ -100,12 +104,12 @@ def test_the_window_looks_back_behind_the_cursor_and_reaches_open_sessions():
     assert modified_from({}, None, None) < noon - timedelta(days=365)
 
 
-def test_counters_that_follow_late_are_seen_by_the_next_load(stage):
+def test_counters_that_follow_late_are_seen_by_the_next_load(stage: Callable[..., Stage]) -> None:
     late = stage(days=1, lag_s=900, sessions_per_day=200, taxpayers=1, largest_session=9)
     columns = "reference_number, date_updated_text, successful_invoice_count"
     sql = f"select {columns} from ksef_raw.sessions"
     followed_late = set()
-    before = {}
+    before: dict[str, dict[str, Any]] = {}
     for _ in range(6):
         late.load_frozen(only=["sessions"])
         stored = {row.pop("reference_number"): row for row in late.rows(sql)}
@@ -126,7 +130,9 @@ def test_counters_that_follow_late_are_seen_by_the_next_load(stage):
     assert followed_late, "some counters must have moved without dateUpdated"
 
 
-def test_a_session_that_breaks_the_contract_is_named_and_keeps_the_cursor_back(stage):
+def test_a_session_that_breaks_the_contract_is_named_and_keeps_the_cursor_back(
+    stage: Callable[..., Stage],
+) -> None:
     broken = stage(taxpayers=1, short_pages=False)
     broken.faults = [Fault("missing-field", path="/sessions$", nth=1, field="dateUpdated")]
     summary = broken.load_frozen(only=["sessions"])
@@ -139,7 +145,9 @@ def test_a_session_that_breaks_the_contract_is_named_and_keeps_the_cursor_back(s
     assert listed(broken) == truth(broken)
 
 
-def test_a_session_that_breaks_the_contract_keeps_no_other_from_being_loaded(stage):
+def test_a_session_that_breaks_the_contract_keeps_no_other_from_being_loaded(
+    stage: Callable[..., Stage],
+) -> None:
     broken = stage(taxpayers=1, short_pages=False)
     fault = Fault("missing-field", path="/sessions$", nth=1, field="dateUpdated")
     broken.faults = [fault]
@@ -150,7 +158,7 @@ def test_a_session_that_breaks_the_contract_keeps_no_other_from_being_loaded(sta
     assert broken.value("select count(*) from ksef_raw.session_invoices") > 0
 
 
-def test_since_lists_again_from_that_moment(stage):
+def test_since_lists_again_from_that_moment(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=1, short_pages=False)
     made.load_frozen(only=["sessions"])
     again = made.load_frozen(only=["sessions"], since=made.world.since)
@@ -159,7 +167,7 @@ def test_since_lists_again_from_that_moment(stage):
     assert sum(p["row_count"] for p in usual.logs) < len(truth(made))
 
 
-def test_the_emulator_itself_shows_the_skip_that_a_bounded_window_suffers(busy):
+def test_the_emulator_itself_shows_the_skip_that_a_bounded_window_suffers(busy: Stage) -> None:
     """Why `discover` sends no dateModifiedTo: with it, this listing misses sessions."""
     with ExitStack() as stack:
         base_url = stack.enter_context(busy.served())

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from ksef_emulator import Backlog, Emulator, Fault, VirtualClock
+from ksef_emulator.faults import Kind
 from kseflow.api.client import KsefClient, make_clients
 from kseflow.api.gateway import Gateway
 from kseflow.api.limits import Gate
@@ -18,7 +20,9 @@ from kseflow.clock import SimulatedClock, SystemClock, TimeBox
 from kseflow.context import Context
 from kseflow.errors import ContractViolation, Unavailable
 from kseflow.loading.agenda import Agenda
+from kseflow.loading.summary import LoadSummary
 from kseflow.loading.worklist import Worklist
+from tests.conftest import Stage
 from tests.simulation import Wire, asking
 
 LISTS = {"sessionList", "sessionInvoiceList"}
@@ -28,7 +32,7 @@ NO_LOGS = "context_id, session_reference_number, reference_number, status_code, 
 class Told:
     """A load over a wire, with what came of it."""
 
-    def __init__(self, made: Any, summary: Any, wire: Wire) -> None:
+    def __init__(self, made: Stage, summary: LoadSummary, wire: Wire) -> None:
         self.summary, self.wire, self.requests = summary, wire, list(made.app.requests)
 
     def asked(self, *groups: str) -> int:
@@ -39,7 +43,7 @@ class Told:
 
 
 def load_wired(
-    made: Any, *, latency_s: float = 0.1, seed: int = 1, wire: type[Wire] = Wire, **options: Any
+    made: Stage, *, latency_s: float = 0.1, seed: int = 1, wire: type[Wire] = Wire, **options: Any
 ) -> Told:
     """Load once without sockets, with answers that take their time."""
     made.app = Emulator(
@@ -58,7 +62,7 @@ def order(told: Told) -> list[tuple[str, str, str]]:
 # -- many at once -------------------------------------------------------------------------------
 
 
-def test_many_taxpayers_wait_together_and_never_meet_a_429(stage: Any) -> None:
+def test_many_taxpayers_wait_together_and_never_meet_a_429(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=40, days=1, sessions_per_day=2, largest_session=3, limits="production")
     load_wired(made)
     began = made.clock.now()
@@ -71,7 +75,9 @@ def test_many_taxpayers_wait_together_and_never_meet_a_429(stage: Any) -> None:
     assert again.summary.failed_taxpayers == []
 
 
-def test_many_at_once_ask_for_no_more_lists_than_there_are_pages_to_read(stage: Any) -> None:
+def test_many_at_once_ask_for_no_more_lists_than_there_are_pages_to_read(
+    stage: Callable[..., Stage],
+) -> None:
     made = stage(
         taxpayers=10, days=2, short_pages=False, limits="production", counted_failures="never"
     )
@@ -88,7 +94,7 @@ def test_many_at_once_ask_for_no_more_lists_than_there_are_pages_to_read(stage: 
     assert told.asked("other") == len(made.contexts)
 
 
-def test_no_more_requests_are_in_flight_than_allowed(stage: Any) -> None:
+def test_no_more_requests_are_in_flight_than_allowed(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=9, days=1, sessions_per_day=3, largest_session=3)
     made.app = Emulator(made.world, made.clock, made.limits)
     wire = Wire(made.app, 0.1)
@@ -101,7 +107,7 @@ def test_no_more_requests_are_in_flight_than_allowed(stage: Any) -> None:
 
 
 def test_the_same_seed_gives_the_same_requests_in_the_same_order(
-    stage: Any, tmp_path: Path
+    stage: Callable[..., Stage], tmp_path: Path
 ) -> None:
     found = []
     for n in range(2):
@@ -115,7 +121,7 @@ def test_the_same_seed_gives_the_same_requests_in_the_same_order(
     assert order(load_wired(other, latency_s=0.3, seed=2)) != found[0][0]
 
 
-def test_failures_come_before_half_of_the_exports(stage: Any) -> None:
+def test_failures_come_before_half_of_the_exports(stage: Callable[..., Stage]) -> None:
     made = stage(
         taxpayers=12,
         days=6,
@@ -154,7 +160,7 @@ def test_failures_come_before_half_of_the_exports(stage: Any) -> None:
 
 @pytest.mark.parametrize("nth", [2, 4])
 def test_a_429_in_the_middle_of_a_session_costs_one_request_and_is_told_once(
-    stage: Any, tmp_path: Path, nth: int
+    stage: Callable[..., Stage], tmp_path: Path, nth: int
 ) -> None:
     told = []
     for n, faults in enumerate(([], [Fault("429", path="/invoices$", nth=nth, retry_after_s=9)])):
@@ -177,7 +183,7 @@ def test_a_429_in_the_middle_of_a_session_costs_one_request_and_is_told_once(
     assert told[1].asked(*LISTS) == told[0].asked(*LISTS) + 1
 
 
-def test_lanes_that_wait_for_one_login_make_one(stage: Any) -> None:
+def test_lanes_that_wait_for_one_login_make_one(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=1)
     with made.served() as base_url:
         box = made.box()
@@ -198,19 +204,19 @@ def test_lanes_that_wait_for_one_login_make_one(stage: Any) -> None:
     assert routes["/auth/token/refresh"] == 2  # the second is refused, for the login was revoked
 
 
-def test_a_login_that_stays_pending_long_is_waited_for(stage: Any) -> None:
+def test_a_login_that_stays_pending_long_is_waited_for(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=1, days=1, quirks={"pending_polls": 25})
     assert made.load(only=["sessions"]).failed_taxpayers == []
 
 
-def test_public_keys_are_fetched_once_for_all_taxpayers(stage: Any) -> None:
+def test_public_keys_are_fetched_once_for_all_taxpayers(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=4, days=1)
     made.load_frozen(only=["sessions"])
     asked = [request.path for request in made.app.requests]
     assert sum(path.endswith("/public-key-certificates") for path in asked) == 1
 
 
-def test_an_export_that_nobody_answered_is_told_as_such(stage: Any) -> None:
+def test_an_export_that_nobody_answered_is_told_as_such(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=1, exports_per_hour=4, days=1)
 
     class Refusing(Wire):
@@ -226,7 +232,9 @@ def test_an_export_that_nobody_answered_is_told_as_such(stage: Any) -> None:
     assert "HTTP 5" not in log["message"]
 
 
-def test_one_closed_client_leaves_the_connections_of_the_others_alone(stage: Any) -> None:
+def test_one_closed_client_leaves_the_connections_of_the_others_alone(
+    stage: Callable[..., Stage],
+) -> None:
     made = stage(taxpayers=2, days=1)
     with made.served() as base_url:
         box = made.box()
@@ -247,7 +255,9 @@ def test_one_closed_client_leaves_the_connections_of_the_others_alone(stage: Any
 
 
 @pytest.mark.parametrize("limits", [None, {}, {"perSecond": None, "perMinute": 1, "perHour": 9}])
-def test_garbled_limits_of_one_taxpayer_stop_nobody(stage: Any, limits: Any) -> None:
+def test_garbled_limits_of_one_taxpayer_stop_nobody(
+    stage: Callable[..., Stage], limits: dict[str, int | None] | None
+) -> None:
     made = stage(taxpayers=2, days=1)
     first = made.contexts[0].id
 
@@ -265,7 +275,7 @@ def test_garbled_limits_of_one_taxpayer_stop_nobody(stage: Any, limits: Any) -> 
 
 
 def test_a_bug_outside_the_lanes_stops_one_taxpayer_only(
-    stage: Any, monkeypatch: pytest.MonkeyPatch
+    stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = stage(taxpayers=3, days=1)
     broken, *healthy = made.contexts
@@ -287,7 +297,7 @@ def test_a_bug_outside_the_lanes_stops_one_taxpayer_only(
 
 @pytest.mark.parametrize("kind", ["500", "403-waf", "not-json", "dropped"])
 def test_a_session_in_trouble_keeps_no_other_from_being_read_in_the_first_load(
-    stage: Any, kind: Any
+    stage: Callable[..., Stage], kind: Kind
 ) -> None:
     made = stage(taxpayers=1, days=5, counted_failures="never")
     sessions = made.world.sessions(made.contexts[0].id, made.clock.now())
@@ -309,7 +319,7 @@ def test_a_session_in_trouble_keeps_no_other_from_being_read_in_the_first_load(
     assert made.value("select count(*) from ksef_raw.invoice_reads where error is not null") == 0
 
 
-def test_when_every_session_is_in_trouble_the_lane_ends_soon(stage: Any) -> None:
+def test_when_every_session_is_in_trouble_the_lane_ends_soon(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=1, days=5)
     made.faults = [Fault("500", path="/invoices", times=100_000)]
     told = load_wired(made)
@@ -317,7 +327,9 @@ def test_when_every_session_is_in_trouble_the_lane_ends_soon(stage: Any) -> None
 
 
 @pytest.mark.parametrize("token", [7, "a\nb", "żółw", ["x"]])
-def test_an_odd_continuation_token_costs_that_session_only(stage: Any, token: Any) -> None:
+def test_an_odd_continuation_token_costs_that_session_only(
+    stage: Callable[..., Stage], token: int | str | list[str]
+) -> None:
     made = stage(taxpayers=1, days=2, short_pages=False)
     odd: list[str] = []
 
@@ -338,7 +350,9 @@ def test_an_odd_continuation_token_costs_that_session_only(stage: Any, token: An
 
 
 @pytest.mark.parametrize("reference", ["x/../../y", "a\nb", "", "ż"])
-def test_a_reference_that_is_none_never_becomes_part_of_a_path(stage: Any, reference: str) -> None:
+def test_a_reference_that_is_none_never_becomes_part_of_a_path(
+    stage: Callable[..., Stage], reference: str
+) -> None:
     made = stage(taxpayers=1)
     box = made.box()
     with asking(KsefClient("http://127.0.0.1:9/v2", made.logins()[0], clock=box)) as client:
@@ -351,7 +365,9 @@ def test_a_reference_that_is_none_never_becomes_part_of_a_path(stage: Any, refer
 # -- rows that only await their end -------------------------------------------------------------
 
 
-def test_rows_that_await_their_storage_date_are_asked_one_by_one(stage: Any) -> None:
+def test_rows_that_await_their_storage_date_are_asked_one_by_one(
+    stage: Callable[..., Stage],
+) -> None:
     made = stage(
         taxpayers=1,
         days=2,
@@ -460,7 +476,9 @@ def test_a_closed_gate_lets_nobody_pass_until_it_opens() -> None:
     assert asyncio.run(passed()) == ["opened", "passed"]
 
 
-def test_rows_that_wait_for_dlt_are_bounded(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_wait_for_dlt_are_bounded(
+    stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Beyond the bound no request goes out until dlt has taken what is there."""
     monkeypatch.setattr("kseflow.loading.kept.KEPT_ROWS", 500)
     monkeypatch.setattr("kseflow.loading.kept.COMMIT_ROWS", 400)
@@ -476,7 +494,7 @@ def test_rows_that_wait_for_dlt_are_bounded(stage: Any, monkeypatch: pytest.Monk
     assert made.value("select count(*) from ksef_raw.session_invoices") == truth
 
 
-def test_requests_go_on_while_dlt_commits(stage: Any) -> None:
+def test_requests_go_on_while_dlt_commits(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=2, days=3, counted_failures="never")
     with made.served(VirtualClock(made.clock.now())) as base_url:
         box = TimeBox(SystemClock(), 300)
@@ -487,7 +505,7 @@ def test_requests_go_on_while_dlt_commits(stage: Any) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_an_interruption_at_any_await_loses_nothing(
-    stage: Any, monkeypatch: pytest.MonkeyPatch, seed: int
+    stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Each load dies at another answer, with no chance to tidy up; the last comes to its end."""
     monkeypatch.setattr("kseflow.loading.kept.COMMIT_ROWS", 60)
@@ -550,7 +568,7 @@ def test_an_interruption_at_any_await_loses_nothing(
         }
 
 
-def test_a_stop_ends_requests_that_hang_at_once(stage: Any) -> None:
+def test_a_stop_ends_requests_that_hang_at_once(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=1)
 
     class Hanging(Wire):
@@ -567,11 +585,11 @@ def test_a_stop_ends_requests_that_hang_at_once(stage: Any) -> None:
     assert made.clock.now() - made.at < timedelta(seconds=5)
 
 
-def test_an_answer_that_drips_for_ever_ends_as_unavailable(stage: Any) -> None:
+def test_an_answer_that_drips_for_ever_ends_as_unavailable(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=1)
 
     class Drip(httpx.AsyncByteStream):
-        async def __aiter__(self) -> Any:
+        async def __aiter__(self) -> AsyncIterator[bytes]:
             while True:
                 await asyncio.sleep(2)
                 yield b" "

@@ -13,7 +13,7 @@ LIMITS = {"sessionList": (5, 10, 60), "other": (10, 30, 120)}
 
 
 @given(st.lists(st.floats(0, 400), min_size=1, max_size=150))
-def test_no_window_ever_holds_more_than_its_limit(pauses):
+def test_no_window_ever_holds_more_than_its_limit(pauses: list[float]) -> None:
     clock = VirtualClock(TUESDAY)
     windows = SlidingWindows(clock.now)
     windows.limits = LIMITS
@@ -29,7 +29,7 @@ def test_no_window_ever_holds_more_than_its_limit(pauses):
             assert sum(begin < other <= moment for other in sent) <= limit
 
 
-def test_waiting_is_not_longer_than_needed():
+def test_waiting_is_not_longer_than_needed() -> None:
     clock = VirtualClock(TUESDAY)
     windows = SlidingWindows(clock.now)
     windows.limits = LIMITS
@@ -41,7 +41,7 @@ def test_waiting_is_not_longer_than_needed():
     assert 3290 < windows.delay_s("sessionList") < 3310
 
 
-def test_a_limit_of_minus_one_is_none_and_of_zero_is_all():
+def test_a_limit_of_minus_one_is_none_and_of_zero_is_all() -> None:
     clock = VirtualClock(TUESDAY)
     windows = SlidingWindows(clock.now)
     windows.limits = {"sessionList": (-1, -1, -1), "other": (0, 0, 0)}
@@ -52,7 +52,7 @@ def test_a_limit_of_minus_one_is_none_and_of_zero_is_all():
     assert windows.delay_s("other") > 0
 
 
-def test_the_windows_of_an_earlier_run_are_taken_over():
+def test_the_windows_of_an_earlier_run_are_taken_over() -> None:
     clock = VirtualClock(TUESDAY)
     earlier, later = SlidingWindows(clock.now), SlidingWindows(clock.now)
     for _ in range(10):
@@ -62,7 +62,7 @@ def test_the_windows_of_an_earlier_run_are_taken_over():
     assert later.delay_s("sessionList") > 59
 
 
-def test_login_requests_count_for_all_taxpayers_together():
+def test_login_requests_count_for_all_taxpayers_together() -> None:
     clock = VirtualClock(TUESDAY)
     shared = {"anonymous": Sent()}
     one, other = SlidingWindows(clock.now, shared), SlidingWindows(clock.now, shared)

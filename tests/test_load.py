@@ -4,6 +4,9 @@ import multiprocessing
 import os
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import duckdb
@@ -11,24 +14,33 @@ import pytest
 
 from ksef_emulator import Fault
 from kseflow.api.client import KsefClient, make_clients
+from kseflow.clock import TimeBox
+from kseflow.context import Context
 from kseflow.database import locked
 from kseflow.errors import ConfigurationError, WarehouseError
+from kseflow.loading.summary import LoadSummary
 from kseflow.loading.warehouse import Warehouse
 from kseflow.watch.status import status
+from tests.conftest import Stage
+
+Holder = Callable[[Path, Event, Event], None]
 
 
-def outcomes(summary, context):
+def outcomes(summary: LoadSummary, context: Context) -> dict[str, str]:
     return {p["resource"]: p["outcome"] for p in summary.logs if p["taxpayer"] == context}
 
 
-def invoice_count(stage, context):
-    return stage.value(
+def invoice_count(stage: Stage, context: Context) -> int:
+    count: int = stage.value(
         f"select count(*) from ksef_raw.session_invoices where context_id = '{context.id}'"
     )
+    return count
 
 
 @pytest.mark.parametrize("token", ["expired_token", "revoked_token", "read_only_token"])
-def test_one_taxpayers_trouble_does_not_touch_the_others(stage, token):
+def test_one_taxpayers_trouble_does_not_touch_the_others(
+    stage: Callable[..., Stage], token: str
+) -> None:
     made = stage(taxpayers=3)
     healthy, broken, _ = made.contexts
     made.tokens[broken] = getattr(made.world.taxpayers[1], token)
@@ -42,11 +54,13 @@ def test_one_taxpayers_trouble_does_not_touch_the_others(stage, token):
     assert trouble["message"]
 
 
-def test_a_bug_of_ours_stops_one_taxpayer_only_and_is_logged(stage, caplog):
+def test_a_bug_of_ours_stops_one_taxpayer_only_and_is_logged(
+    stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     made = stage()
 
-    def break_first(clients, box):
-        clients[0].sessions = lambda *args, **kwargs: 1 / 0
+    def break_first(clients: list[KsefClient], box: TimeBox) -> None:
+        monkeypatch.setattr(clients[0], "sessions", lambda *args, **kwargs: 1 / 0)
 
     summary = made.load(around=break_first)
     assert summary.failed_taxpayers == [made.contexts[0]]
@@ -54,7 +68,7 @@ def test_a_bug_of_ours_stops_one_taxpayer_only_and_is_logged(stage, caplog):
     assert invoice_count(made, made.contexts[1]) > 0
 
 
-def test_a_login_without_introspection_is_warned_about(stage):
+def test_a_login_without_introspection_is_warned_about(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=1)
     made.tokens[made.contexts[0]] = made.world.taxpayers[0].write_only_token
     summary = made.load_frozen()
@@ -64,7 +78,7 @@ def test_a_login_without_introspection_is_warned_about(stage):
     assert summary.failed_taxpayers == []
 
 
-def test_a_list_that_shrinks_is_warned_about(stage):
+def test_a_list_that_shrinks_is_warned_about(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=1)
     made.load_frozen()
     made.tokens[made.contexts[0]] = made.world.taxpayers[0].write_only_token
@@ -74,7 +88,9 @@ def test_a_list_that_shrinks_is_warned_about(stage):
     )
 
 
-def test_an_invoice_against_the_contract_keeps_only_its_session_on_the_worklist(stage):
+def test_an_invoice_against_the_contract_keeps_only_its_session_on_the_worklist(
+    stage: Callable[..., Stage],
+) -> None:
     fault = Fault("missing-field", path="/invoices$", field="invoicingDate")
     made = stage(taxpayers=1, short_pages=False, faults=[fault], days=1, counted_failures="never")
     summary = made.load_frozen(in_progress="all")
@@ -95,14 +111,14 @@ def test_an_invoice_against_the_contract_keeps_only_its_session_on_the_worklist(
     )
 
 
-def test_unknown_fields_are_kept(stage):
+def test_unknown_fields_are_kept(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=1, faults=[Fault("extra-field", field="colour", times=99)], days=1)
     made.load_frozen()
     assert made.value("select count(*) from ksef_raw.sessions where unrecognised is null") == 0
     assert "colour" in made.rows("from ksef_raw.session_invoices limit 1")[0]["unrecognised"]
 
 
-def test_a_long_429_of_one_taxpayer_lets_the_others_go_on(stage):
+def test_a_long_429_of_one_taxpayer_lets_the_others_go_on(stage: Callable[..., Stage]) -> None:
     made = stage(limits="production", faults=[Fault("429", path="/sessions$", retry_after_s=1800)])
     made.load()
     ends = made.rows("select context_id, max(ended_at) as at from ksef_raw.sync_log group by 1")
@@ -111,7 +127,7 @@ def test_a_long_429_of_one_taxpayer_lets_the_others_go_on(stage):
     assert (free - made.at).total_seconds() < 900
 
 
-def test_the_next_runs_windows_begin_with_what_this_run_spent(stage):
+def test_the_next_runs_windows_begin_with_what_this_run_spent(stage: Callable[..., Stage]) -> None:
     made = stage(limits="production", sessions_per_day=60, days=4, short_pages=False)
     with made.served() as base_url:
         app = made.app
@@ -124,7 +140,7 @@ def test_the_next_runs_windows_begin_with_what_this_run_spent(stage):
     assert made.value("select count(distinct run_id) from ksef_raw.api_requests") == 3
 
 
-def test_only_the_wanted_tables_are_loaded(stage):
+def test_only_the_wanted_tables_are_loaded(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=1, counted_failures="never")
     made.load_frozen(only=["sessions"])
     assert made.value("select count(*) from ksef_raw.sessions") > 0
@@ -138,7 +154,9 @@ def test_only_the_wanted_tables_are_loaded(stage):
         made.load_frozen(only=["invoices"])
 
 
-def test_a_session_that_lists_none_of_its_failures_stops_no_other(stage):
+def test_a_session_that_lists_none_of_its_failures_stops_no_other(
+    stage: Callable[..., Stage],
+) -> None:
     made = stage(taxpayers=1, counted_failures="always")
     summary = made.load_frozen(only=["sessions", "failed_invoices"])
     assert {part["outcome"] for part in summary.logs} == {"ok"}
@@ -155,7 +173,7 @@ def test_a_session_that_lists_none_of_its_failures_stops_no_other(stage):
     assert made.value("select count(*) from ksef_raw.failed_invoices") == listed_count
 
 
-def test_signed_urls_and_tokens_never_reach_the_database(stage):
+def test_signed_urls_and_tokens_never_reach_the_database(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=1)
     made.load_frozen(in_progress="all")
     content = made.database.read_bytes()
@@ -163,7 +181,7 @@ def test_signed_urls_and_tokens_never_reach_the_database(stage):
     assert made.tokens[made.contexts[0]].encode() not in content
 
 
-def test_two_environments_do_not_mix_in_one_database(stage):
+def test_two_environments_do_not_mix_in_one_database(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=1)
     made.load_frozen()
     with duckdb.connect(str(made.database)) as connection:
@@ -176,26 +194,26 @@ def test_two_environments_do_not_mix_in_one_database(stage):
 # -- the database file --------------------------------------------------------------------------
 
 
-def hold_lock(database: Path, held, release) -> None:
+def hold_lock(database: Path, held: Event, release: Event) -> None:
     with locked(database, 5):
         held.set()
         release.wait(30)
 
 
-def hold_open(database: Path, held, release) -> None:
+def hold_open(database: Path, held: Event, release: Event) -> None:
     with duckdb.connect(str(database)):
         held.set()
         release.wait(30)
 
 
 @pytest.fixture
-def another_process():
+def another_process() -> Iterator[Callable[[Holder, Path], Event]]:
     """Run a function in another process until the test ends."""
     context = multiprocessing.get_context("spawn")
     release = context.Event()
-    started = []
+    started: list[BaseProcess] = []
 
-    def run(function, database):
+    def run(function: Holder, database: Path) -> Event:
         held = context.Event()
         process = context.Process(target=function, args=(database, held, release))
         process.start()
@@ -213,14 +231,21 @@ def another_process():
     ("holder", "problem"),
     [(hold_lock, "another load is writing"), (hold_open, "another program has it open")],
 )
-def test_a_second_load_waits_and_is_then_refused(stage, another_process, holder, problem):
+def test_a_second_load_waits_and_is_then_refused(
+    stage: Callable[..., Stage],
+    another_process: Callable[[Holder, Path], Event],
+    holder: Holder,
+    problem: str,
+) -> None:
     made = stage(taxpayers=1)
     another_process(holder, made.database)
     with pytest.raises(WarehouseError, match=problem), locked(made.database, 0.5):
         pass
 
 
-def test_a_second_load_goes_on_when_the_first_has_ended(stage, another_process):
+def test_a_second_load_goes_on_when_the_first_has_ended(
+    stage: Callable[..., Stage], another_process: Callable[[Holder, Path], Event]
+) -> None:
     made = stage(taxpayers=1)
     release = another_process(hold_lock, made.database)
     release.set()
@@ -228,7 +253,7 @@ def test_a_second_load_goes_on_when_the_first_has_ended(stage, another_process):
         pass
 
 
-def test_a_database_that_is_no_database_is_told(stage):
+def test_a_database_that_is_no_database_is_told(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=1)
     made.database.write_text("not a database, really" * 1000)
     with pytest.raises(WarehouseError, match="not a valid DuckDB"):
@@ -236,7 +261,7 @@ def test_a_database_that_is_no_database_is_told(stage):
     assert made.database.read_text().startswith("not a database")
 
 
-def test_a_deleted_database_is_loaded_anew_from_the_beginning(stage):
+def test_a_deleted_database_is_loaded_anew_from_the_beginning(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=1)
     made.load_frozen()
     count = made.value("select count(*) from ksef_raw.session_invoices")
@@ -245,7 +270,7 @@ def test_a_deleted_database_is_loaded_anew_from_the_beginning(stage):
     assert made.value("select count(*) from ksef_raw.session_invoices") == count
 
 
-def test_lost_working_files_cost_nothing_but_time(stage):
+def test_lost_working_files_cost_nothing_but_time(stage: Callable[..., Stage]) -> None:
     """The cursors come back from the database, and so does the worklist."""
     made = stage(taxpayers=1, short_pages=False)
     made.load_frozen()
@@ -256,7 +281,7 @@ def test_lost_working_files_cost_nothing_but_time(stage):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     """A file system of its own, made and unmade by `mount`."""
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -276,7 +301,9 @@ def small_disk(tmp_path):
     subprocess.run(["umount", folder], capture_output=True, check=False)
 
 
-def test_a_full_disk_is_told_and_the_next_load_goes_on(stage, small_disk):
+def test_a_full_disk_is_told_and_the_next_load_goes_on(
+    stage: Callable[..., Stage], small_disk: Callable[..., Path]
+) -> None:
     made = stage(taxpayers=1, days=6, sessions_per_day=30, counted_failures="never")
     made.database = small_disk("size=6m") / "ksef.duckdb"
     filler = made.database.with_name("filler")
@@ -292,7 +319,9 @@ def test_a_full_disk_is_told_and_the_next_load_goes_on(stage, small_disk):
     assert made.status(in_progress="all")[0].worklist_missing_count == 0
 
 
-def test_a_read_only_database_is_told(stage, small_disk):
+def test_a_read_only_database_is_told(
+    stage: Callable[..., Stage], small_disk: Callable[..., Path]
+) -> None:
     made = stage(taxpayers=1)
     made.database = small_disk("size=50m") / "ksef.duckdb"
     made.load_frozen()
@@ -302,7 +331,9 @@ def test_a_read_only_database_is_told(stage, small_disk):
     assert made.value("select count(*) from ksef_raw.sessions") > 0
 
 
-def test_rows_that_the_database_refused_are_kept_and_loaded_later(stage):
+def test_rows_that_the_database_refused_are_kept_and_loaded_later(
+    stage: Callable[..., Stage],
+) -> None:
     """The cursors have gone on with them: rows that were dropped would never come again."""
     made = stage(taxpayers=1, days=1)
     made.load_frozen(in_progress="all")
@@ -324,7 +355,7 @@ def test_rows_that_the_database_refused_are_kept_and_loaded_later(stage):
     }
 
 
-def test_status_tells_what_is_complete_and_what_is_left(stage):
+def test_status_tells_what_is_complete_and_what_is_left(stage: Callable[..., Stage]) -> None:
     made = stage(
         limits="production",
         sessions_per_day=60,

@@ -1,14 +1,18 @@
 """ksef_source as a plain dlt source, with a pipeline and a destination of one's own."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import dlt
 import duckdb
 import pytest
 
 from kseflow import ksef_source
+from tests.conftest import Stage
 
 
 @pytest.fixture
-def pipeline(tmp_path):
+def pipeline(tmp_path: Path) -> dlt.Pipeline:
     return dlt.pipeline(
         "plain",
         destination=dlt.destinations.duckdb(str(tmp_path / "plain.duckdb")),
@@ -17,11 +21,11 @@ def pipeline(tmp_path):
     )
 
 
-def invoice_requests(made):
+def invoice_requests(made: Stage) -> int:
     return sum(request.group == "sessionInvoiceList" for request in made.app.requests)
 
 
-def counts(pipeline):
+def counts(pipeline: dlt.Pipeline) -> dict[str, int]:
     path = pipeline.destination.config_params["credentials"]
     with duckdb.connect(str(path), read_only=True) as connection:
         return {
@@ -30,7 +34,9 @@ def counts(pipeline):
         }
 
 
-def test_one_run_loads_everything_and_the_next_only_what_changed(stage, pipeline):
+def test_one_run_loads_everything_and_the_next_only_what_changed(
+    stage: Callable[..., Stage], pipeline: dlt.Pipeline
+) -> None:
     made = stage(days=4, short_pages=False)
     with made.served() as base_url:
         pipeline.run(
@@ -53,7 +59,9 @@ def test_one_run_loads_everything_and_the_next_only_what_changed(stage, pipeline
     assert invoice_requests(made) - spent < spent / 2
 
 
-def test_selected_resources_alone_are_read(stage, pipeline):
+def test_selected_resources_alone_are_read(
+    stage: Callable[..., Stage], pipeline: dlt.Pipeline
+) -> None:
     made = stage(days=1)
     with made.served() as base_url:
         source = ksef_source(base_url, credentials=made.logins(), exports_per_hour=0)
@@ -61,7 +69,9 @@ def test_selected_resources_alone_are_read(stage, pipeline):
         assert "sessionInvoiceList" not in {request.group for request in made.app.requests}
 
 
-def test_every_column_is_described_in_the_schema(stage, pipeline):
+def test_every_column_is_described_in_the_schema(
+    stage: Callable[..., Stage], pipeline: dlt.Pipeline
+) -> None:
     made = stage(days=1, taxpayers=1)
     with made.served() as base_url:
         pipeline.run(ksef_source(base_url, credentials=made.logins(), exports_per_hour=0))

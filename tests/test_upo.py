@@ -1,10 +1,11 @@
 """Official receipts: rows of a session's, files of anybody's, and nothing that is no receipt."""
 
 import json
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,12 +16,15 @@ from kseflow.context import Context
 from kseflow.errors import CorruptDownload, RequestRejected, Unavailable
 from kseflow.loading.upo import UpoPage, upo_documents
 from kseflow.loading.upo import save_upo as save_upo_of
+from tests.conftest import Stage
 from tests.simulation import Asking, asking
 
 RECEIPTS = ["sessions", "upo_documents"]
 
 
-def accepted(made, *, closed_only=True):
+def accepted(
+    made: Stage, *, closed_only: bool = True
+) -> dict[str, tuple[Context, str, dict[str, Any]]]:
     """Return the world's accepted invoices of sessions that have a receipt, by KSeF number."""
     now = made.clock.now()
     return {
@@ -34,7 +38,9 @@ def accepted(made, *, closed_only=True):
 
 
 @pytest.mark.parametrize("page_size", [10_000, 3])
-def test_receipts_give_one_row_per_accepted_invoice(stage, page_size):
+def test_receipts_give_one_row_per_accepted_invoice(
+    stage: Callable[..., Stage], page_size: int
+) -> None:
     made = stage(quirks={"upo_page_size": page_size})
     summary = made.load_frozen(only=RECEIPTS)
     truth = accepted(made)
@@ -52,7 +58,9 @@ def test_receipts_give_one_row_per_accepted_invoice(stage, page_size):
     assert "sessionInvoiceList" not in summary.request_counts
 
 
-def test_receipts_cost_one_request_a_session_and_none_the_next_time(stage):
+def test_receipts_cost_one_request_a_session_and_none_the_next_time(
+    stage: Callable[..., Stage],
+) -> None:
     made = stage(limits="production", quirks={"upo_page_size": 2})
     first = made.load_frozen(only=RECEIPTS)
     sessions = {session for _, session, _ in accepted(made).values()}
@@ -62,7 +70,9 @@ def test_receipts_cost_one_request_a_session_and_none_the_next_time(stage):
     assert "sessionMisc" not in again.request_counts
 
 
-def test_a_receipt_that_ksef_has_not_made_yet_is_asked_for_again_later(stage):
+def test_a_receipt_that_ksef_has_not_made_yet_is_asked_for_again_later(
+    stage: Callable[..., Stage],
+) -> None:
     made = stage(
         taxpayers=1,
         days=2,
@@ -79,7 +89,9 @@ def test_a_receipt_that_ksef_has_not_made_yet_is_asked_for_again_later(stage):
     assert stored == accepted(made).keys()
 
 
-def test_a_receipt_with_a_wrong_hash_is_told_and_the_others_are_read(stage):
+def test_a_receipt_with_a_wrong_hash_is_told_and_the_others_are_read(
+    stage: Callable[..., Stage],
+) -> None:
     made = stage(taxpayers=1, faults=[Fault("altered", path="/session-upo/", nth=1, times=1)])
     summary = made.load_frozen(only=RECEIPTS)
     (part,) = [part for part in summary.logs if part["resource"] == "upo"]
@@ -92,7 +104,9 @@ def test_a_receipt_with_a_wrong_hash_is_told_and_the_others_are_read(stage):
     assert {accepted(made)[number][1] for number in lacking} == {bad["session_reference_number"]}
 
 
-def test_links_are_used_without_the_bearer_token_and_outside_the_limits(stage):
+def test_links_are_used_without_the_bearer_token_and_outside_the_limits(
+    stage: Callable[..., Stage],
+) -> None:
     made = stage(limits="production", days=1)
     made.load_frozen(only=RECEIPTS)
     links = [request for request in made.app.requests if request.group == "storage"]
@@ -101,27 +115,37 @@ def test_links_are_used_without_the_bearer_token_and_outside_the_limits(stage):
 
 
 def save_upo(client: Asking, *args: Any, **kwargs: Any) -> list[Path]:
-    return client.wait(save_upo_of(client.client, *args, **kwargs))
+    saved: list[Path] = client.wait(save_upo_of(client.client, *args, **kwargs))
+    return saved
+
+
+@dataclass(frozen=True)
+class Served:
+    """A client of a served stage, with a session that has a receipt and one invoice of it."""
+
+    client: Asking
+    stage: Stage
+    session: str
+    invoice: dict[str, Any]
 
 
 @contextmanager
-def serving(made):
-    """Give a client of a served stage, with a session that has a receipt and one invoice of it."""
+def serving(made: Stage) -> Iterator[Served]:
     with ExitStack() as stack:
         base_url = stack.enter_context(made.served())
         (ksef,) = make_clients(base_url, made.logins(), made.box())
         client = stack.enter_context(asking(ksef))
         _, session, invoice = next(iter(accepted(made).values()))
-        yield SimpleNamespace(client=client, stage=made, session=session, invoice=invoice)
+        yield Served(client, made, session, invoice)
 
 
 @pytest.fixture
-def client(stage):
+def client(stage: Callable[..., Stage]) -> Iterator[Served]:
     with serving(stage(taxpayers=1, days=1)) as served:
         yield served
 
 
-def test_receipts_are_saved_as_ksef_sent_them(client, tmp_path):
+def test_receipts_are_saved_as_ksef_sent_them(client: Served, tmp_path: Path) -> None:
     out = tmp_path / "receipts"
     (of_session,) = save_upo(client.client, out, client.session)
     (by_reference,) = save_upo(
@@ -137,14 +161,16 @@ def test_receipts_are_saved_as_ksef_sent_them(client, tmp_path):
     assert {path.suffix for path in out.iterdir()} == {".xml"}
 
 
-def test_a_saved_receipt_is_checked_against_its_hash(stage, tmp_path):
+def test_a_saved_receipt_is_checked_against_its_hash(
+    stage: Callable[..., Stage], tmp_path: Path
+) -> None:
     made = stage(taxpayers=1, days=1, faults=[Fault("altered", path="/upo$")])
     with serving(made) as it, pytest.raises(CorruptDownload, match="does not have the hash"):
         save_upo(it.client, tmp_path, it.session, ksef_number=it.invoice["ksefNumber"])
     assert not list(tmp_path.glob("*.xml"))
 
 
-def test_an_unknown_receipt_is_told_with_ksefs_code(client, tmp_path):
+def test_an_unknown_receipt_is_told_with_ksefs_code(client: Served, tmp_path: Path) -> None:
     with pytest.raises(RequestRejected, match="21178"):
         save_upo(
             client.client,
@@ -154,7 +180,7 @@ def test_an_unknown_receipt_is_told_with_ksefs_code(client, tmp_path):
         )
 
 
-def test_a_session_without_a_receipt_is_told_why(client, tmp_path):
+def test_a_session_without_a_receipt_is_told_why(client: Served, tmp_path: Path) -> None:
     now = client.stage.clock.now()
     (context,) = client.stage.contexts
     without = next(
@@ -180,7 +206,13 @@ DOCUMENT = """<Dokument>
 </Dokument>"""
 
 
-def receipt(*, namespace=NAMESPACE, session=SESSION, prolog="", document=DOCUMENT):
+def receipt(
+    *,
+    namespace: str = NAMESPACE,
+    session: str = SESSION,
+    prolog: str = "",
+    document: str = DOCUMENT,
+) -> str:
     return (
         f'<?xml version="1.0" encoding="utf-8"?>{prolog}<Potwierdzenie xmlns="{namespace}">'
         f"<NumerReferencyjnySesji>{session}</NumerReferencyjnySesji>"
@@ -188,12 +220,14 @@ def receipt(*, namespace=NAMESPACE, session=SESSION, prolog="", document=DOCUMEN
     )
 
 
-def read(xml):
+def read(xml: str) -> list[dict[str, Any]]:
     page = UpoPage("20251121-EU-1", xml.encode(), datetime.fromisoformat("2026-11-17T00:00:00Z"))
-    return upo_documents(page, Context("Nip", "5265877635"), SESSION).to_pylist()
+    context = Context("Nip", "5265877635")
+    rows: list[dict[str, Any]] = upo_documents(page, context, SESSION).to_pylist()
+    return rows
 
 
-def test_warsaw_times_become_utc_instants():
+def test_warsaw_times_become_utc_instants() -> None:
     (row,) = read(receipt())
     assert row["acquisition_date"].isoformat() == "2025-09-16T09:05:41.045000+00:00"
     assert (row["form_code"], row["invoicing_mode"]) == ("FA (3)", "Offline")
@@ -216,22 +250,24 @@ def test_warsaw_times_become_utc_instants():
         ("<html>502</html>", "no receipt of KSeF's"),
     ],
 )
-def test_what_is_no_receipt_of_that_session_is_refused(xml, told):
+def test_what_is_no_receipt_of_that_session_is_refused(xml: str, told: str) -> None:
     with pytest.raises(CorruptDownload, match=told):
         read(xml)
 
 
-def test_a_receipt_that_links_to_a_foreign_host_is_not_fetched(stage):
+def test_a_receipt_that_links_to_a_foreign_host_is_not_fetched(
+    stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = stage(taxpayers=1, days=1)
     with made.served() as base_url:
         (ksef,) = make_clients(base_url, made.logins(), made.box())
         foreign = "https://mf.gov.pl.example.com/upo.xml?sig=secret"
         page = {"referenceNumber": "EU-1", "downloadUrl": foreign}
 
-        async def session(reference):
+        async def session(reference: str) -> dict[str, Any]:
             return {"upo": {"pages": [page]}}
 
-        ksef.session = session
+        monkeypatch.setattr(ksef, "session", session)
         with (
             asking(ksef) as client,
             pytest.raises(Exception, match=r"no host of KSeF's") as caught,

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,6 +41,12 @@ from tests.simulation import Wire
 
 START = datetime(2026, 11, 17, 6, 0, tzinfo=UTC)
 DAYS = 30
+BACKLOGS: tuple[tuple[str, Literal["Online", "Batch"], int, int], ...] = (
+    ("small sessions", "Online", 100_000, 3),
+    ("batch sessions", "Batch", 200, 10_000),
+)
+Detail = Literal["auto", "invoices"]
+DETAILS: tuple[Detail, ...] = ("invoices", "auto")
 
 
 def taken(extraction: Extraction) -> Iterator[tuple[Table, pa.Table]]:
@@ -48,7 +55,7 @@ def taken(extraction: Extraction) -> Iterator[tuple[Table, pa.Table]]:
         yield from extraction.take().rows
 
 
-def run(backlog: Backlog, detail: str) -> tuple[float, dict[str, int], float]:
+def run(backlog: Backlog, detail: Detail) -> tuple[float, dict[str, int], float]:
     """Return virtual hours, requests by group and real seconds of one extraction."""
     world = World(seed=7, taxpayers=1, since=START - timedelta(DAYS + 2), backlog=backlog)
     clock = VirtualClock(START)
@@ -61,7 +68,9 @@ def run(backlog: Backlog, detail: str) -> tuple[float, dict[str, int], float]:
     extraction = Extraction(clients, box, options, load_share)
     nothing = Warehouse(lambda sql: None, str)
     tables = frozenset(table.name for table in TABLES)
-    accepted_count, failed, counted, begun = 0, set(), {}, time.perf_counter()
+    accepted_count, begun = 0, time.perf_counter()
+    failed: set[str] = set()
+    counted: dict[str, tuple[int, int]] = {}
     extraction.begin(nothing, lambda name: {}, tables)
     for table, rows in taken(extraction):
         if table is SESSIONS:
@@ -86,13 +95,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of sessions")
     scale = parser.parse_args().scale
-    for name, kind, sessions, size in (
-        ("small sessions", "Online", 100_000, 3),
-        ("batch sessions", "Batch", 200, 10_000),
-    ):
+    for name, kind, sessions, size in BACKLOGS:
         backlog = Backlog(kind, round(sessions * scale), size, 0.02, DAYS)
         baseline = None
-        for detail in ("invoices", "auto"):
+        for detail in DETAILS:
             hours, spent, seconds = run(backlog, detail)
             baseline = baseline or hours
             print(
