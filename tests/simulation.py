@@ -37,7 +37,9 @@ class Wire(httpx.AsyncBaseTransport):
             raise httpx.RemoteProtocolError(str(error)) from error
         finally:
             self.in_flight_count -= 1
-        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+        # As a stream that nobody has read yet: downloads take it raw.
+        body = httpx.ByteStream(answer.content)
+        return httpx.Response(answer.status_code, headers=answer.headers, stream=body)
 
 
 class Asking:

@@ -559,6 +559,7 @@ def test_an_interruption_at_any_await_loses_nothing(
             f"context_id = '{context.id}' and subject_type = 'Subject1'"
         )
         exported = {row["ksefNumber"] for row in made.world.exported(context.id, "Subject1", hwm)}
+        assert exported
         assert exported == {
             row["ksef_number"]
             for row in made.rows(

@@ -1,18 +1,11 @@
 """The command line: which commands there are."""
 
 import os
+from importlib import import_module
 
 import typer
 
-from kseflow.commands.build import build
-from kseflow.commands.check import check
-from kseflow.commands.demo import demo
-from kseflow.commands.doctor import doctor
-from kseflow.commands.emulate import emulate
-from kseflow.commands.load import load
-from kseflow.commands.report import report
-from kseflow.commands.status import status
-from kseflow.commands.upo import upo
+COMMANDS = ("load", "status", "build", "report", "check", "doctor", "upo", "demo", "emulate")
 
 app = typer.Typer(
     name="kseflow",
@@ -21,8 +14,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (load, status, build, report, check, doctor, upo, demo, emulate):
-    app.command()(command)
+for command in COMMANDS:  # each a function of its own name in a file of its own name
+    app.command()(getattr(import_module(f"kseflow.commands.{command}"), command))
 
 
 def main() -> None:

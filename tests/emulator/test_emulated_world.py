@@ -11,7 +11,7 @@ import pytest
 from ksef_emulator import World
 from ksef_emulator.clock import to_ticks
 from ksef_emulator.identifiers import crc8, nip_check_digit
-from ksef_emulator.world.invoices import Row
+from ksef_emulator.world.rows import Row
 from ksef_emulator.world.sessions import LONGEST_LIFE, LONGEST_STORAGE
 from ksef_emulator.world.texts import INVOICE_DESCRIPTIONS, SESSION_DESCRIPTIONS
 

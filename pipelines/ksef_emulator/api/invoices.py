@@ -17,7 +17,8 @@ from ksef_emulator.api.jwt import ACCESS
 from ksef_emulator.api.lookup import Lookup
 from ksef_emulator.api.paging import Pages
 from ksef_emulator.clock import iso_seconds, to_ticks
-from ksef_emulator.world.invoices import Invoice, Row
+from ksef_emulator.world.invoices import Invoice
+from ksef_emulator.world.rows import Row
 from ksef_emulator.world.sessions import Session
 
 

@@ -17,8 +17,8 @@ from ksef_emulator.api.jwt import ACCESS
 from ksef_emulator.api.lookup import Lookup, visible_creator
 from ksef_emulator.api.paging import Pages
 from ksef_emulator.clock import iso_seconds, to_ticks
-from ksef_emulator.world.invoices import Row
 from ksef_emulator.world.receipts import Receipts
+from ksef_emulator.world.rows import Row
 from ksef_emulator.world.sessions import LONGEST_LIFE, Session
 
 LIST_RIGHTS = ("InvoiceWrite", "Introspection", "EnforcementOperations")

@@ -12,18 +12,15 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Any, Literal
 
 from ksef_emulator.clock import TICKS_PER_S, iso_micros, iso_ticks, warsaw_date
 from ksef_emulator.identifiers import digest, ksef_number, reference_number, sha256_base64
 from ksef_emulator.world import documents
 from ksef_emulator.world.drafts import EARLIEST_ISSUE_DAYS, Draft, invoicing, moments, storage
 from ksef_emulator.world.oddities import happens
+from ksef_emulator.world.rows import Row
 from ksef_emulator.world.taxpayers import Taxpayer
 from ksef_emulator.world.texts import INVOICE_DESCRIPTIONS, duplicate_details, rejection_details
-
-Row = dict[str, Any]
-DateType = Literal["PermanentStorage", "Invoicing", "Issue"]
 
 NUMBERED_WHEN_REJECTED = frozenset({410, 415})
 """Codes given after the XML was read, so that the invoice number is known."""

@@ -22,7 +22,8 @@ from ksef_emulator.world.drafts import (
     EARLIEST_STORAGE,
     LONGEST_CORRECTION_DAYS,
 )
-from ksef_emulator.world.invoices import DateType, Invoice
+from ksef_emulator.world.invoices import Invoice
+from ksef_emulator.world.rows import DateType
 from ksef_emulator.world.sessions import LONGEST_LIFE, Session
 from ksef_emulator.world.taxpayers import Party, SubjectType, Taxpayer
 

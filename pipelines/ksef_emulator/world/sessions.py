@@ -16,12 +16,12 @@ from ksef_emulator.identifiers import digest
 from ksef_emulator.world.drafts import VALIDITY, Draft
 from ksef_emulator.world.invoices import (
     Invoice,
-    Row,
     duplicate_invoice,
     own_invoice,
     resent_invoice,
     technical_correction,
 )
+from ksef_emulator.world.rows import Row
 from ksef_emulator.world.texts import SESSION_DESCRIPTIONS
 
 LONGEST_STORAGE = 7 * HOUR

@@ -8,10 +8,10 @@ from ksef_emulator.clock import to_ticks
 from ksef_emulator.world.backlog import Backlog
 from ksef_emulator.world.circle import circle, taxpayer, with_partners
 from ksef_emulator.world.history import DayOfSessions
-from ksef_emulator.world.invoices import Row
 from ksef_emulator.world.oddities import ORDINARY, Oddities
 from ksef_emulator.world.repository import Repository
 from ksef_emulator.world.resubmissions import Resubmission, resubmissions
+from ksef_emulator.world.rows import Row
 from ksef_emulator.world.submissions import Submissions
 from ksef_emulator.world.taxpayers import SubjectType
 

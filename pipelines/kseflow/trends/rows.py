@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from kseflow.trends import sentences as say
+import kseflow.trends.sentences as say
 from kseflow.trends.anomaly import Anomaly
 from kseflow.trends.causes import change_of, reasons_of, sessions_of, taxpayers_of
 from kseflow.trends.change import (

@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from ksef_emulator.api.exports.request import ExportRequest
 from ksef_emulator.api.exports.settings import ExportSettings
 from ksef_emulator.identifiers import sha256_base64
-from ksef_emulator.world.invoices import Invoice, Row
+from ksef_emulator.world.invoices import Invoice
+from ksef_emulator.world.rows import Row
 
 METADATA = "_metadata.json"
 EXTENSIONS = {"Zip": "zip", "TarGz": "tar.gz"}

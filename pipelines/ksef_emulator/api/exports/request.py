@@ -14,7 +14,7 @@ from typing import Any, cast
 from ksef_emulator.api.errors import BadRequest
 from ksef_emulator.api.parameters import KSEF_NUMBER, NIP, read_moment
 from ksef_emulator.clock import HOUR
-from ksef_emulator.world.invoices import DateType, Row
+from ksef_emulator.world.rows import DateType, Row
 from ksef_emulator.world.taxpayers import SubjectType
 
 LONGEST_SPAN = 100 * 24 * HOUR

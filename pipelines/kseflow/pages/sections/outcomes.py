@@ -5,7 +5,8 @@ from calendar import day_name
 import pandas as pd
 import plotly.graph_objects as go
 
-from kseflow.pages import charts, look
+import kseflow.pages.charts as charts
+import kseflow.pages.look as look
 from kseflow.pages.chosen import Marts
 from kseflow.pages.numbers import DAILY_SQL, failure_rate, total
 from kseflow.pages.section import Section, say

@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from kseflow.pages import charts
+import kseflow.pages.charts as charts
 from kseflow.pages.blocks import Block, Table
 from kseflow.pages.chosen import Marts
 from kseflow.pages.package_numbers import LAGS_SQL

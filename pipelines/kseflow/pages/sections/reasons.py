@@ -3,7 +3,8 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from kseflow.pages import charts, look
+import kseflow.pages.charts as charts
+import kseflow.pages.look as look
 from kseflow.pages.blocks import Bar, Bars, Block, Table
 from kseflow.pages.chosen import Marts
 from kseflow.pages.numbers import total

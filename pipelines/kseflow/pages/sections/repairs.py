@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from kseflow.pages import look
+import kseflow.pages.look as look
 from kseflow.pages.blocks import Bar, Bars, Table
 from kseflow.pages.chosen import Marts
 from kseflow.pages.numbers import (

@@ -5,7 +5,7 @@ from math import log10
 import pandas as pd
 import plotly.graph_objects as go
 
-from kseflow.pages import charts
+import kseflow.pages.charts as charts
 from kseflow.pages.blocks import Block, Text
 from kseflow.pages.chosen import Marts
 from kseflow.pages.section import Section, say
