@@ -37,7 +37,7 @@ class Extraction:
         self.clients = clients
         self.lanes: list[Lane] = []  # all that were begun
         self.run_id = f"{box.now().astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-        self.is_done = False
+        self.has_begun = self.is_done = False
         self._box = box
         self._options = options
         self._load_share = load_share
@@ -52,8 +52,7 @@ class Extraction:
         tables: frozenset[str],
     ) -> None:
         """Read what earlier runs left; `cursors` returns those of a resource in dlt's state."""
-        if self._loop is not None:
-            return
+        self.has_begun = True
         now = self._box.now()
         clients = {client.context: client for client in self.clients}
         for (context, group), times in warehouse.request_times(now).items():

@@ -30,11 +30,10 @@ def resources(
     @dlt.resource(selected=False, name="answers")
     def answers() -> Iterator[Rows]:
         state = dlt.current.resource_state
-        extraction.begin(
-            Warehouse.of_pipeline(dlt.current.pipeline()),
-            state,
-            frozenset(only or dlt.current.source().resources.selected),
-        )
+        if not extraction.has_begun:
+            tables = frozenset(only or dlt.current.source().resources.selected)
+            with Warehouse.of_pipeline(dlt.current.pipeline()) as warehouse:
+                extraction.begin(warehouse, state, tables)
         try:
             while not extraction.is_done:
                 commit = extraction.take()

@@ -128,7 +128,8 @@ def finish_pending(pipeline: Pipeline) -> None:
 
 def check_environment(pipeline: Pipeline, clients: Sequence[KsefClient]) -> None:
     """Refuse to mix two environments in one database; their cursors would hide sessions."""
-    known = Warehouse.of_pipeline(pipeline).environments()
+    with Warehouse.of_pipeline(pipeline) as warehouse:
+        known = warehouse.environments()
     known = {url for url in known if not is_loopback(url)}  # emulators change their port
     for client in clients:
         if known and client.base_url not in known and not is_loopback(client.base_url):

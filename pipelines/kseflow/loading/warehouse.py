@@ -1,6 +1,7 @@
 """What earlier runs left in the destination, read with plain SQL."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -61,24 +62,25 @@ class Warehouse:
         self._arrow = arrow
 
     @classmethod
-    def of_pipeline(cls, pipeline: "Pipeline") -> Self:
-        """Read whatever destination the pipeline writes."""
+    @contextmanager
+    def of_pipeline(cls, pipeline: "Pipeline") -> Iterator[Self]:
+        """Read whatever destination the pipeline writes, through one connection."""
         from dlt.destinations.exceptions import DatabaseUndefinedRelation  # readers do without dlt
 
-        def run(sql: str) -> Rows | None:
-            try:
-                with pipeline.sql_client() as client, client.execute_query(sql) as cursor:
-                    return [column[0] for column in cursor.description], cursor.fetchall()
-            except DatabaseUndefinedRelation:
-                return None
+        with pipeline.sql_client() as client:
 
-        def arrow(sql: str) -> pa.Table | None:
-            with pipeline.sql_client() as client:
+            def run(sql: str) -> Rows | None:
+                try:
+                    with client.execute_query(sql) as cursor:
+                        return [column[0] for column in cursor.description], cursor.fetchall()
+                except DatabaseUndefinedRelation:
+                    return None
+
+            def arrow(sql: str) -> pa.Table | None:
                 return _arrow_of(client.native_connection, sql)
 
-        with pipeline.sql_client() as client:
             is_duckdb = isinstance(client.native_connection, duckdb.DuckDBPyConnection)
-            return cls(run, client.make_qualified_table_name, arrow if is_duckdb else None)
+            yield cls(run, client.make_qualified_table_name, arrow if is_duckdb else None)
 
     @classmethod
     def of_file(cls, database: Path, wait_s: float = 10.0) -> Self:
