@@ -13,10 +13,10 @@ from dlt.common.configuration.specs.pluggable_run_context import PluggableRunCon
 
 from kseflow import ksef_source
 from kseflow.commands.load import load
-from kseflow.commands.shared import flag_rows
 from kseflow.errors import ConfigurationError
 from kseflow.logins import configured_options
 from kseflow.options import DEFAULTS, OPTIONS, SUBJECT_TYPES, Options
+from tools.documents import options as documented
 
 NAMES = {option.name for option in OPTIONS}
 
@@ -41,8 +41,11 @@ def configure(project: Path, text: str) -> None:
 def test_every_option_is_a_flag_a_parameter_of_the_source_and_a_field() -> None:
     assert set(signature(load).parameters) >= NAMES
     assert set(signature(ksef_source).parameters) >= NAMES
-    assert {row[2].strip("`") for row in flag_rows(load)} - {""} == NAMES - {"since"}
-    assert all(help for _, help, _ in flag_rows(load))
+    _, *rows = documented()
+    assert {row[1].strip("`") for row in rows} - {""} == NAMES - {"since"}
+    assert all(told for _, _, told, _ in rows)
+    flags = signature(load).parameters
+    assert all(flags[name].annotation.__metadata__[0].help for name in NAMES)
 
 
 def test_nothing_configured_is_the_defaults() -> None:

@@ -35,9 +35,8 @@ def options() -> Rows:
     """Yield what a load can be asked, on the command line and in configuration files."""
     yield "option", "in `[sources.ksef]`", "what it does", "default"
     for option in OPTIONS:
-        flag = option.flag or f"--{option.name.replace('_', '-')}"
         value = "|".join(option.choices) if not option.is_many else "TYPE"
-        asked = f"`{flag} {option.metavar or value or 'N'}`"
+        asked = f"`{option.flag} {option.metavar or value or 'N'}`"
         key = f"`{option.name}`" if option.is_in_files else ""
         yield asked, key, option.help, option.default_text
 

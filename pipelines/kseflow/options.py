@@ -12,7 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from kseflow.constants import EXPORTS_PER_HOUR, WARSAW
+from kseflow.constants import EXPORTS_PER_HOUR, REQUESTS_IN_FLIGHT, WARSAW
 from kseflow.errors import ConfigurationError
 
 Called = TypeVar("Called", bound=Callable[..., Any])
@@ -75,7 +75,10 @@ class Options:
     )
     compression: Literal["Zip", "TarGz"] = _option("Zip", "how packages are compressed")
     requests_in_flight: int = _option(
-        32, "how many requests may be under way at once, over all taxpayers", least=1, most=1000
+        REQUESTS_IN_FLIGHT,
+        "how many requests may be under way at once, over all taxpayers",
+        least=1,
+        most=1000,
     )
 
     def __post_init__(self) -> None:
@@ -94,7 +97,7 @@ class Option:
     help: str
     choices: tuple[str, ...] = ()
     is_many: bool = False
-    flag: str | None = None
+    flag: str = ""
     metavar: str | None = None
     least: int | None = None
     most: int | None = None
@@ -129,13 +132,15 @@ def _declared() -> Iterator[Option]:
         if is_many := get_origin(kind) is tuple:
             kind = get_args(kind)[0]
         choices = get_args(kind) if get_origin(kind) is Literal else ()
+        flag = f"--{declared.name.replace('_', '-')}"
+        more: dict[str, Any] = {"flag": flag, **declared.metadata}
         yield Option(
             name=declared.name,
             kind=str if choices else kind,
             default=declared.default,
             choices=choices,
             is_many=is_many,
-            **declared.metadata,
+            **more,
         )
 
 

@@ -16,7 +16,7 @@ from rich.table import Column, Table
 from kseflow.constants import WARSAW
 from kseflow.loading.extraction import Extraction
 from kseflow.loading.share import Lane
-from kseflow.terminal import counted
+from kseflow.words import counted
 
 LANES_SHOWN = 12
 NOTICEABLE_S = 2.0
@@ -63,11 +63,11 @@ class Narrator(logging.Handler):
 
 def _cells(lane: Lane) -> tuple[str, str, str, str]:
     """Say for whom, what, how far, and what the hour still takes or what it is waiting for."""
-    part, left = lane.log, lane.left_count
+    log, left = lane.log, lane.left_count
     if left is not None:
-        done = f"{part.session_count:,} of {counted(part.session_count + left, 'session')}"
+        done = f"{log.session_count:,} of {counted(log.session_count + left, 'session')}"
     else:
-        done = counted(part.page_count, "package" if "exports" in part.resource else "page")
+        done = counted(log.page_count, "package" if "exports" in log.resource else "page")
     remaining = lane.client.windows.remaining_count(lane.group)
     state = "" if remaining is None else f"{counted(remaining, 'request')} left this hour"
     if (delay_s := lane.client.windows.delay_s(lane.group)) > NOTICEABLE_S:
@@ -75,8 +75,8 @@ def _cells(lane: Lane) -> tuple[str, str, str, str]:
         state = f"waits until {until:%H:%M:%S %Z} for {lane.group}"
     return (
         str(lane.client.context),
-        WHAT[part.resource],
-        f"{done}, {counted(part.row_count, 'row')}",
+        WHAT[log.resource],
+        f"{done}, {counted(log.row_count, 'row')}",
         state,
     )
 

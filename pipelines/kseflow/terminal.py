@@ -23,6 +23,7 @@ from kseflow.marts.publish import Published
 from kseflow.watch.check import Verdict, line_of
 from kseflow.watch.finding import Finding, State, document, worst
 from kseflow.watch.status import TaxpayerStatus, status
+from kseflow.words import counted
 
 if TYPE_CHECKING:
     from kseflow.marts.build import BuildSummary
@@ -231,11 +232,6 @@ def _left_text(state: TaxpayerStatus) -> str:
     if state.done_by is None:
         return told + "; KSeF is not done with them, later loads ask again"
     return told + f"; done by {moment_text(state.done_by)} with hourly loads"
-
-
-def counted(count: int, thing: str) -> str:
-    """Write a number of things, in the singular for one."""
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 def _title(context: Context) -> str:

@@ -90,6 +90,13 @@ def json_of(answer: Answer) -> Any:
         ) from None
 
 
+def accepted(answer: Answer) -> Answer:
+    """Return an answer that is no refusal; raises `RequestRejected` with KSeF's codes for one."""
+    if answer.status >= 400:
+        raise rejection_of(answer)
+    return answer
+
+
 def rejection_of(answer: Answer) -> RequestRejected:
     """Read any of KSeF's error bodies: exception, problem details, firewall, empty, HTML."""
     problems = list(_problems(answer))

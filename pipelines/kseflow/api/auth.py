@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from kseflow.api.answers import Answer, Call, json_of, rejection_of
+from kseflow.api.answers import Answer, Call, accepted, json_of
 from kseflow.api.keys import PublicKeys
 from kseflow.clock import TimeBox
 from kseflow.constants import LOGIN_POLLS, OWNER, OWNER_RIGHTS, TOKEN_MARGIN
@@ -152,9 +152,7 @@ class Login:
     async def ask_for_keys(self) -> list[dict[str, Any]]:
         """Return KSeF's public keys. Source: GET /security/public-key-certificates"""
         answer = await self._ask(Call("GET", "/security/public-key-certificates", "anonymous"))
-        if answer.status >= 400:
-            raise rejection_of(answer)
-        keys: list[dict[str, Any]] = json_of(answer)
+        keys: list[dict[str, Any]] = json_of(accepted(answer))
         return keys
 
     async def _await_success(self, reference_number: str, operation: Token) -> None:
@@ -184,9 +182,7 @@ class Login:
         )
 
     async def _json(self, call: Call) -> dict[str, Any]:
-        answer = await self._ask(call)
-        if answer.status >= 400:
-            raise rejection_of(answer)
+        answer = accepted(await self._ask(call))
         found = json_of(answer)
         if not isinstance(found, dict):
             raise ContractViolation(f"{answer.request}: the answer is no object")

@@ -13,11 +13,12 @@ from typing import Any, Self
 
 import httpx
 
-from kseflow.api.answers import Answer, Call, json_of, rejection_of
+from kseflow.api.answers import Answer, Call, accepted, json_of
 from kseflow.api.auth import Login
 from kseflow.api.credentials import Credentials
 from kseflow.api.downloads import Storage, sha256_base64
 from kseflow.api.gateway import Gateway
+from kseflow.api.limits import EXPORTS, FAILURES, LISTS, POLLS, RECEIPTS, ROWS
 from kseflow.api.retry import Budget, Sender
 from kseflow.clock import Clock, SystemClock, TimeBox
 from kseflow.constants import PAGE_SIZE, REQUESTS_IN_FLIGHT
@@ -27,9 +28,6 @@ log = logging.getLogger(__name__)
 
 WINDOWS = ("perSecond", "perMinute", "perHour")
 REFERENCE = re.compile(r"[0-9A-Za-z-]{1,64}")  # what may become part of a path
-
-# What goes first when places are few; lower is sooner.
-LISTS, FAILURES, ROWS, RECEIPTS, EXPORTS, POLLS = range(6)
 
 
 @dataclass(frozen=True)
@@ -278,9 +276,7 @@ class KsefClient:
             answer = await self._sender.answer(call, bearer)
         if warning := answer.headers.get("X-System-Warning"):
             log.warning("%s: KSeF warns: %s", self.context, warning)
-        if answer.status >= 400:
-            raise rejection_of(answer)
-        return answer
+        return accepted(answer)
 
 
 def make_clients(

@@ -13,13 +13,12 @@ from urllib.parse import urlsplit
 import httpx
 
 from kseflow.api.answers import FIREWALL, is_firewalls
-from kseflow.api.limits import Gate, Spending, backoff_s
+from kseflow.api.limits import POLLS, Gate, Spending, backoff_s
 from kseflow.clock import TimeBox
 from kseflow.constants import DOWNLOAD_TIME_S, STORAGE_DOMAIN, TRIES
 from kseflow.errors import ContractViolation, CorruptDownload, Unavailable
 
 CHUNK_BYTES = 1 << 20
-VALUE = 5  # among requests that wait for a place
 AS_IT_IS = {"Accept": "*/*", "Accept-Encoding": "identity"}  # hashes are of the bytes as stored
 
 
@@ -54,7 +53,7 @@ class Storage:
         for attempt in range(1, TRIES + 1):
             try:
                 async with (
-                    self._gate.place(VALUE, self),
+                    self._gate.place(POLLS, self),
                     self._box.within(DOWNLOAD_TIME_S),
                 ):
                     return await self._streamed(url, into, what, max_bytes)

@@ -18,6 +18,9 @@ from kseflow.constants import FIRST_BACKOFF_S, PRODUCTION_LIMITS, WINDOW_MARGIN_
 SHARED_GROUPS = ("anonymous", "global")  # KSeF counts them per address, not per taxpayer
 WINDOWS_S = (1.0, 60.0, 3600.0)
 
+# The value of a request, which goes first when places are few; lower is sooner.
+LISTS, FAILURES, ROWS, RECEIPTS, EXPORTS, POLLS = range(6)
+
 
 @dataclass
 class Spending:

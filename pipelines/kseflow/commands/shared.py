@@ -1,7 +1,7 @@
 """What commands have in common: options, exit codes, and how errors are told."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -103,26 +103,11 @@ def _kind(option: Option) -> Any:
     return list[one] | None
 
 
-def flag_rows(command: Callable[..., Any]) -> list[tuple[str, str, str]]:
-    """Return a command's flags for the README: the flag, what it does, its name in files."""
-    in_files = {option.name for option in OPTIONS if option.is_in_files}
-    rows = []
-    for name, parameter in signature(command).parameters.items():
-        (info,) = parameter.annotation.__metadata__
-        flags = info.param_decls or (f"--{name.replace('_', '-')}",)
-        given = f" {info.metavar}" if info.metavar else ""
-        told = (info.help or "").removesuffix(".")
-        if parameter.default not in (None, True, False):
-            told += f"; {parameter.default}"
-        rows.append((f"`{', '.join(flags)}{given}`", told, f"`{name}`" if name in in_files else ""))
-    return rows
-
-
 def _flag(option: Option) -> Any:
     told = option.help[0].upper() + option.help[1:]
     default = f" Else {option.default_text}." if option.default_text else ""
     return typer.Option(
-        option.flag or f"--{option.name.replace('_', '-')}",
+        option.flag,
         help=f"{told}.{default}",
         metavar=option.metavar,
         min=option.least,

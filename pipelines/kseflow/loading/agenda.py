@@ -81,6 +81,7 @@ class Plan:
 
 
 def queued(rows: list[Row], plan: Plan) -> Agenda:
+    """Put rows of what is lacking, most valuable first, into the queues of an agenda."""
     urgent: list[Work] = []
     queues: dict[str | None, list[Row]] = {}
     for row in rows:

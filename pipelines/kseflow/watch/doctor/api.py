@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from kseflow.api.address import proxy_of
-from kseflow.api.answers import Answer, json_of, rejection_of
+from kseflow.api.answers import Answer, accepted, json_of
 from kseflow.api.client import KsefClient
 from kseflow.api.credentials import Credentials, TokenCredentials
 from kseflow.api.keys import newest_key
@@ -57,9 +57,7 @@ def examine_service(base_url: str, clock: Clock) -> Generator[Finding, None, boo
             response.headers,
             response.content,
         )
-        if response.is_error:
-            raise rejection_of(answer)
-        keys = json_of(answer)
+        keys = json_of(accepted(answer))
         for usage, purpose in USAGES.items():
             yield _key_line(keys, usage, purpose, received_at)
     except (KsefError, KeyError, TypeError, ValueError) as problem:
