@@ -36,5 +36,11 @@ def ksef_source(
     Source: GET /sessions and the endpoints below it, POST /invoices/exports
     """
     box = TimeBox(SystemClock(), max_time_s)
-    clients = make_clients(environment, credentials or configured_credentials(), box)
-    return resources(Extraction(clients, box, Options(**options), load_share), until_commit=False)
+    asked = Options(**options)
+    clients = make_clients(
+        environment,
+        credentials or configured_credentials(),
+        box,
+        requests_in_flight=asked.requests_in_flight,
+    )
+    return resources(Extraction(clients, box, asked, load_share), until_commit=False)
