@@ -445,7 +445,9 @@ def test_a_login_without_invoiceread_loads_all_but_packages_and_says_so(
     with caplog.at_level(logging.WARNING):
         summary = made.load(exports_from=made.world.since)
     assert "InvoiceRead" in caplog.text
-    assert not [p for p in parts(summary) if p["taxpayer"] == made.contexts[0]]
+    refused = [p for p in parts(summary, "warning") if p["taxpayer"] == made.contexts[0]]
+    assert len(refused) == len(SUBJECT_TYPES)
+    assert summary.failed_taxpayers == []
     assert stored_numbers(made, made.contexts[1], "Subject1")
     assert made.value("select count(*) from ksef_raw.sessions") > 0
 

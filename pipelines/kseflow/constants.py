@@ -75,6 +75,7 @@ LOOKBACK = timedelta(hours=2)
 # Open sessions are listed again however old their dateUpdated is, up to this age: 12 h of
 # validity, up to an hour until KSeF closes them, and a working day of incident.
 OPEN_SESSION_REACH = timedelta(hours=36)
+SMALLEST_SLICE = timedelta(hours=12)  # of a listing; KSeF refuses something else than the span
 UNSETTLED_REACH = timedelta(days=7)  # after this, an invoice without storage date is left alone
 
 # Exports. KSeF allows 100 days a window and caps a package; docs: przyrostowe-pobieranie-faktur.md

@@ -121,6 +121,7 @@ class KsefClient:
         session_type: str,
         *,
         modified_from: datetime | None = None,
+        created_from: datetime | None = None,
         created_to: datetime | None = None,
         **filters: str,
     ) -> AsyncIterator[Page]:
@@ -130,10 +131,12 @@ class KsefClient:
         dateModified on purpose: see `discover`. Source: GET /sessions
         """
         params = {"sessionType": session_type, **filters}
-        if modified_from is not None:
-            params["dateModifiedFrom"] = _instant(modified_from)
-        if created_to is not None:
-            params["dateCreatedTo"] = _instant(created_to)
+        bounds = {
+            "dateModifiedFrom": modified_from,
+            "dateCreatedFrom": created_from,
+            "dateCreatedTo": created_to,
+        }
+        params |= {name: _instant(bound) for name, bound in bounds.items() if bound is not None}
         return self._pages("/sessions", "sessionList", "sessions", LISTS, params)
 
     async def session(self, reference_number: str) -> dict[str, Any]:

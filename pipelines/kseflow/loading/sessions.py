@@ -7,6 +7,9 @@ enter or move, and the worst is a row seen twice.
 
 The walk goes down in dateCreated, which never changes: an interrupted listing goes on from where
 it stopped, in another run if need be, by `dateCreatedTo`. What changed meanwhile is listed next.
+
+A span that KSeF refuses is walked in slices of dateCreated, which halve until KSeF takes them:
+for the same reason, slices of dateModified could lose what changes meanwhile.
 """
 
 import logging
@@ -17,7 +20,7 @@ from http import HTTPStatus
 import pyarrow as pa
 
 from kseflow.api.client import KsefClient, Page
-from kseflow.constants import KSEF_BEGINS, LOOKBACK
+from kseflow.constants import KSEF_BEGINS, LOOKBACK, SMALLEST_SLICE, UNSETTLED_REACH
 from kseflow.errors import ContractViolation, RequestRejected
 from kseflow.loading.kept import Cursor
 from kseflow.loading.share import Lane, Share
@@ -27,6 +30,7 @@ from kseflow.raw.tables import SESSIONS
 log = logging.getLogger(__name__)
 
 SESSION_TYPES = ("Online", "Batch")
+ONE_SECOND = timedelta(seconds=1)
 
 
 async def list_sessions(share: Share, session_type: str) -> bool:
@@ -53,7 +57,8 @@ async def _discover(share: Share, lane: Lane, session_type: str) -> None:
     oldest_open = worklist.oldest_open(share.context, session_type, now)
     since, listed = share.run.options.since, set[str]()
     begin = lane.log.modified_from = modified_from(cursor, since, oldest_open)
-    reaches_to = min(begin, _begin_of(cursor.get("listing")) or begin)
+    left_off = cursor.get("listing", {}).get("modified_from")
+    reaches_to = min(begin, _moment(left_off)) if left_off else begin
     known = worklist.known(share.context, session_type, reaches_to)
     expected_count = len(known)
     if "listing" in cursor:
@@ -61,10 +66,9 @@ async def _discover(share: Share, lane: Lane, session_type: str) -> None:
         try:
             await _list(share, lane, session_type, cursor, known, listed)
         except RequestRejected as error:
-            if error.status == HTTPStatus.BAD_REQUEST:  # nor will KSeF take it the next time
-                del cursor["listing"]
-                share.keep(SESSIONS, SESSIONS.schema.empty_table(), (session_type, cursor))
-            raise
+            if error.status != HTTPStatus.BAD_REQUEST:
+                raise
+            log.info("%s: %s; listing from the beginning", share.context, error)
         begin = modified_from(cursor, since, oldest_open)
     cursor["listing"] = {"modified_from": _text(begin), "started_at": _text(share.client.now())}
     await _list(share, lane, session_type, cursor, known, listed)
@@ -80,7 +84,7 @@ def modified_from(cursor: Cursor, since: datetime | None, oldest_open: datetime 
     """Return the lower bound of the next listing (UTC)."""
     if "cursor" not in cursor:
         return since or KSEF_BEGINS
-    bounds = [datetime.fromisoformat(cursor["cursor"]) - LOOKBACK, since, oldest_open]
+    bounds = [_moment(cursor["cursor"]) - LOOKBACK, since, oldest_open]
     return min(bound for bound in bounds if bound is not None)
 
 
@@ -116,27 +120,55 @@ async def _list(
 def _note(listing: Cursor, rows: pa.Table) -> None:
     """Note how far a listing has come, and the newest change in it."""
     oldest = min(rows["date_created"].to_pylist())
-    listing["created_to"] = _text(oldest + timedelta(seconds=1))
+    listing["created_to"] = _text(oldest + ONE_SECOND)
     newest = _text(max(rows["date_updated"].to_pylist()))
     listing["newest"] = max(newest, listing.get("newest", newest))
 
 
 async def _walk(client: KsefClient, session_type: str, listing: Cursor) -> AsyncIterator[Page]:
-    """Follow the pages; when KSeF forgets the continuation token, go on by dateCreated."""
+    """Follow the pages, slice after slice; when KSeF forgets the token, go on by dateCreated."""
     while True:
-        begun_at = listing.get("created_to")
+        begun_at, slice_from = listing.get("created_to"), _slice_from(listing)
         try:
             async for page in client.sessions(
                 session_type,
-                modified_from=_begin_of(listing),
-                created_to=begun_at and datetime.fromisoformat(begun_at),
+                modified_from=None if slice_from else _moment(listing["modified_from"]),
+                # A second earlier, whichever bounds KSeF includes.
+                created_from=slice_from and slice_from - ONE_SECOND,
+                created_to=begun_at and _moment(begun_at),
             ):
                 yield page
-            return
         except RequestRejected as error:
-            if 21418 not in error.codes or listing.get("created_to") == begun_at:
+            if 21418 in error.codes and listing.get("created_to") != begun_at:
+                log.info("the continuation token has ended; going on by dateCreated")
+            elif error.status == HTTPStatus.BAD_REQUEST and _halve(listing, client.now()):
+                log.info("%s; in slices of %s", error, timedelta(seconds=listing["slice_s"]))
+            else:
                 raise
-            log.info("the continuation token has ended; going on by dateCreated")
+        else:
+            if slice_from is None or slice_from == _created_from(listing):
+                return
+            listing["created_to"] = _text(slice_from)
+
+
+def _slice_from(listing: Cursor) -> datetime | None:
+    """Return where the next slice begins, None where all is listed in one."""
+    if "slice_s" not in listing:
+        return None
+    end = _moment(listing.get("created_to") or listing["started_at"])
+    return max(end - timedelta(seconds=listing["slice_s"]), _created_from(listing))
+
+
+def _created_from(listing: Cursor) -> datetime:
+    """Return when the oldest session was created that can have changed since a listing's begin."""
+    return _moment(listing["modified_from"]) - UNSETTLED_REACH
+
+
+def _halve(listing: Cursor, now: datetime) -> bool:
+    """Halve the slices of a listing, at first one for all; tell whether that was possible."""
+    whole_s = (now - _created_from(listing)).total_seconds()
+    listing["slice_s"] = listing.get("slice_s", whole_s) / 2
+    return bool(listing["slice_s"] >= SMALLEST_SLICE.total_seconds())
 
 
 def _table(
@@ -151,8 +183,8 @@ def _table(
         return SESSIONS.arrow_from_api(good, session_type=session_type, **stamps), violation
 
 
-def _begin_of(listing: Cursor | None) -> datetime | None:
-    return datetime.fromisoformat(listing["modified_from"]) if listing else None
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _text(moment: datetime) -> str:

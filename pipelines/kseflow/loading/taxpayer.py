@@ -3,7 +3,7 @@
 import asyncio
 
 from kseflow.constants import FAILURES_FIRST_S, SEES_ALL_SESSIONS
-from kseflow.loading.exports.lane import export_packages, lacks_permission, wants_exports
+from kseflow.loading.exports.lane import export_packages, wants_exports
 from kseflow.loading.invoices import agenda_of, read_awaited, read_invoices
 from kseflow.loading.receipts import read_receipts
 from kseflow.loading.sessions import SESSION_TYPES, list_sessions, listed_at
@@ -24,7 +24,7 @@ async def load_share(share: Share) -> None:
 async def _load(share: Share) -> None:
     async with asyncio.TaskGroup() as lanes:
         listing = lanes.create_task(_list_and_drain(share, lanes))
-        if wants_exports(share.run) and not lacks_permission(share.client):
+        if wants_exports(share.run):
             # Failures go first, and are known when the listing has ended.
             await asyncio.wait({listing}, timeout=FAILURES_FIRST_S)
             for subject_type in share.run.options.subject_types:
@@ -51,23 +51,12 @@ async def _log_in(share: Share) -> bool:
     """Log in and learn the limits; tell whether the rest may follow."""
     with share.lane("login", "other") as lane:
         await share.client.rate_limits()
-        warnings = _missing_permissions(share)
-        if warnings:
-            lane.log.warn("; ".join(warnings))
+        permissions = share.client.permissions
+        # What a login claims is a hint; of sessions left out nothing else tells.
+        if permissions is not None and not permissions & SEES_ALL_SESSIONS:
+            lane.log.warn(
+                f"the login of {share.context} lacks the permission Introspection: "
+                "KSeF silently shows only the sessions that this login itself opened. "
+                "Make a token with Introspection to see all of them"
+            )
     return lane.trouble is None
-
-
-def _missing_permissions(share: Share) -> list[str]:
-    permissions, warnings = share.client.permissions, []
-    if permissions is not None and not permissions & SEES_ALL_SESSIONS:
-        warnings.append(
-            f"the login of {share.context} lacks the permission Introspection: "
-            "KSeF silently shows only the sessions that this login itself opened. "
-            "Make a token with Introspection to see all of them"
-        )
-    if wants_exports(share.run) and lacks_permission(share.client):
-        warnings.append(
-            f"the login of {share.context} lacks the permission InvoiceRead: nothing is "
-            "exported. Make a token with InvoiceRead, or set exports_per_hour to 0"
-        )
-    return warnings

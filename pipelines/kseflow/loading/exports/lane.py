@@ -6,11 +6,11 @@ Source: docs przyrostowe-pobieranie-faktur.md
 
 import logging
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 import pyarrow as pa
 
-from kseflow.api.client import KsefClient
 from kseflow.constants import (
     DOWNLOAD_TRIES,
     EXPORT_INTERVAL,
@@ -22,6 +22,7 @@ from kseflow.constants import (
     RARE_SUBJECT_TYPES,
 )
 from kseflow.errors import (
+    AccessDenied,
     ContractViolation,
     CorruptDownload,
     KsefError,
@@ -37,7 +38,6 @@ from kseflow.raw.tables import EXPORT_PACKAGES, INVOICE_METADATA
 log = logging.getLogger(__name__)
 
 EXPORTED = frozenset({EXPORT_PACKAGES.name, INVOICE_METADATA.name})
-MAY_EXPORT = {"InvoiceRead"}
 # Codes of GET /invoices/exports/{ref}; the last is HTTP's.
 IN_PROGRESS, READY, UNREADABLE_KEY, NOTHING_YET, REMOVED = 100, 200, 415, 420, 410
 PART_FIELDS = (
@@ -55,16 +55,19 @@ def wants_exports(run: Run) -> bool:
     return bool(run.tables & EXPORTED) and run.options.exports_per_hour > 0
 
 
-def lacks_permission(client: KsefClient) -> bool:
-    """Tell whether the login is known not to be allowed to export."""
-    return client.permissions is not None and not client.permissions & MAY_EXPORT
-
-
 async def export_packages(share: Share, subject_type: str) -> None:
     """Ask for packages of one subject type until the taxpayer's copy is up to the HWM."""
     with share.lane(f"exports_{subject_type.lower()}", "invoiceExport") as lane:
         await share.run.failures.read()
-        await _Exports(share, lane, subject_type).run()
+        try:
+            await _Exports(share, lane, subject_type).run()
+        except AccessDenied as refusal:
+            if refusal.status != HTTPStatus.FORBIDDEN:
+                raise
+            lane.log.warn(
+                f"{share.context}: KSeF lets this login export nothing as {subject_type} "
+                f"({refusal}). Make a token with InvoiceRead, or set exports_per_hour to 0"
+            )
 
 
 class _Exports:
