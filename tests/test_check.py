@@ -71,7 +71,7 @@ def test_a_healthy_copy_is_ok_in_every_check_of_every_taxpayer(healthy: Path) ->
     assert [str(problem) for problem in verdict.problems] == []
     assert verdict.state is State.OK
     assert len(verdict.findings) == 2 * (len(CHECKS) - 1) + 1
-    assert verdict.summary == "KSEF OK: 29 checks of 2 taxpayers"
+    assert verdict.summary == "KSEF OK: 33 checks of 2 taxpayers"
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,28 @@ def test_a_healthy_copy_is_ok_in_every_check_of_every_taxpayer(healthy: Path) ->
             f"'context_id', '{FIRST}', 'reason', 'test so_and_so'))",
             State.CRITICAL,
             "break a promise of the marts: test so_and_so",
+        ),
+        (
+            "credential_days_left",
+            "update staging.stg_sync_log set credential_ends_at = ended_at + interval 8 days "
+            f"where {OF_FIRST} and part = 'login'",
+            State.WARNING,
+            "the token ends on 2026-11-25, in 8.0 days, made 319 days ago",
+        ),
+        (
+            "credential_days_left",
+            "update staging.stg_sync_log set credential_ends_at = ended_at - interval 1 day, "
+            f"credential = 'certificate' where {OF_FIRST} and part = 'login'",
+            State.CRITICAL,
+            "the certificate ends on 2026-11-16, in -1.0 days",
+        ),
+        (
+            "api_warnings",
+            "insert into marts.api_warnings select 'Nip', context_id, 'other', 'wait', "
+            "last_load_at - interval 1 hour, last_load_at, 3, 1 from marts.taxpayers "
+            f"where {OF_FIRST}",
+            State.WARNING,
+            "KSeF warned with 1 texts, since 2026-11-17; the last one: wait",
         ),
         (
             "stuck_sessions",
@@ -203,6 +225,19 @@ def test_a_rate_of_few_invoices_is_not_judged_and_says_so(healthy: Path) -> None
     assert value_of(few) is None
     assert f"of at least {MINIMUM_COUNT} invoices" in few.message
     assert none.message == f"not judged: 0 of at least {MINIMUM_COUNT} invoices"
+
+
+def test_a_login_of_which_nobody_knows_the_end_is_not_judged_and_says_so(healthy: Path) -> None:
+    change(
+        healthy,
+        f"update staging.stg_sync_log set credential_ends_at = null where {OF_FIRST};"
+        f"delete from staging.stg_sync_log where context_id = '{SECOND}' and part = 'login'",
+    )
+    for nip in (FIRST, SECOND):
+        finding = of(found(healthy), "credential_days_left", nip)
+        assert finding.state is State.OK
+        assert value_of(finding) is None
+        assert "nobody knows when the login ends" in finding.message
 
 
 def test_unresolved_failures_are_counted_and_the_oldest_has_its_age(tmp_path: Path) -> None:
@@ -453,7 +488,7 @@ def test_all_is_well_exits_0_and_sends_nothing(healthy: Path) -> None:
     with receiver() as (url, received):
         told = run(healthy.parent, *AGES_OFF, CHECK__WEBHOOK=url)
     assert told.returncode == 0, told.stderr
-    assert told.stdout.splitlines()[0] == "KSEF OK: 29 checks of 2 taxpayers"
+    assert told.stdout.splitlines()[0] == "KSEF OK: 33 checks of 2 taxpayers"
     assert len(told.stdout.splitlines()) < len(CHECKS) + 10  # OK lines are compact
     assert received == []
 

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -10,8 +11,10 @@ import pytest
 
 from ksef_emulator import ExportSettings, Fault
 from kseflow.api.client import KsefClient, make_clients
-from kseflow.api.credentials import CertificateCredentials
+from kseflow.api.credentials import CertificateCredentials, Credentials, TokenCredentials
 from kseflow.clock import SimulatedClock
+from kseflow.constants import LONGEST_TOKEN, TOKENS_END
+from kseflow.context import Context
 from kseflow.errors import Unavailable
 from kseflow.loading.exports.unpack import unpacked
 from kseflow.watch.doctor.api import examine_taxpayer
@@ -228,3 +231,47 @@ def test_slices_that_the_time_box_interrupts_go_on_where_they_were(stage: Make) 
     stored = {row["reference_number"] for row in made.rows("from ksef_raw.sessions")}
     true = made.world.sessions(made.contexts[0].id, made.at)
     assert stored >= {session["referenceNumber"] for session in true}
+
+
+def test_what_ksef_warns_of_is_kept_with_the_moments_it_was_seen(stage: Make) -> None:
+    text = "[api-007]: GET /sessions will end in 2027"
+    made = stage(
+        taxpayers=1, days=1, faults=[Fault("warning", path="/v2/sessions$", times=99, text=text)]
+    )
+    for _ in range(2):
+        made.load()
+        made.clock.sleep(3600)
+    first, second = made.rows("from ksef_raw.api_warnings order by run_id")
+    assert first["message"] == second["message"] == text
+    assert first["api_group"] == "sessionList"
+    assert first["answer_count"] >= 2
+    assert first["first_seen_at"] <= first["last_seen_at"] < second["first_seen_at"]
+
+
+@pytest.mark.parametrize("kind", ["token", "certificate", "token with its own end"])
+def test_a_load_tells_how_long_its_login_lives(stage: Make, tmp_path: Path, kind: str) -> None:
+    made = stage(taxpayers=1, days=1)
+    login: Credentials = made.logins()[0]
+    true: tuple[object, object] = datetime(2026, 1, 2, tzinfo=UTC), TOKENS_END
+    with made.served() as base_url:
+        if kind == "certificate":
+            login = owner(made, tmp_path)
+            true = login.certificate.not_valid_before_utc, login.certificate.not_valid_after_utc
+        elif kind != "token":
+            ends_at = datetime(2027, 5, 1, tzinfo=UTC)
+            login, true = replace(made.logins()[0], ends_at=ends_at), (true[0], ends_at)
+        box = made.box()
+        made.load_with(make_clients(base_url, [login], box), box, only=["sessions"])
+    (row,) = made.rows("from ksef_raw.sync_log where resource = 'login'")
+    assert row["credential"] == kind.split()[0]
+    assert (row["credential_issued_at"], row["credential_ends_at"]) == true
+
+
+def test_after_the_laws_date_a_token_that_works_lives_a_year_at_most() -> None:
+    made_at = datetime(2027, 3, 4, tzinfo=UTC)
+    context = Context("Nip", "1111111111")
+    named = TokenCredentials(context, "20270304-EC-1234567890-1234567890-12|nip-1111111111|x")
+    assert named.term(datetime(2027, 4, 1, tzinfo=UTC)) == (made_at, made_at + LONGEST_TOKEN)
+    odd = TokenCredentials(context, "20271341-EC-what")
+    assert odd.term(datetime(2027, 4, 1, tzinfo=UTC)) == (None, None)
+    assert odd.term(datetime(2026, 4, 1, tzinfo=UTC)) == (None, TOKENS_END)

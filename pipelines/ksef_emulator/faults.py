@@ -34,6 +34,7 @@ Kind = Literal[
     "403-empty",
     "missing-field",
     "extra-field",
+    "warning",
 ]
 
 
@@ -45,7 +46,7 @@ class Fault:
     "/v2/sessions$" or "/storage/". "truncated" ends before the Content-Length it states, "cut"
     states its own, "altered" has one other byte. `retry_after_s` belongs to "429", `delay_s` to
     "slow", `field` to "missing-field" and "extra-field", which change each item of a list or the
-    object itself.
+    object itself, and `text` to "warning", a header X-System-Warning.
     """
 
     kind: Kind
@@ -55,6 +56,7 @@ class Fault:
     retry_after_s: int = 30
     delay_s: float = 30.0
     field: str = "referenceNumber"
+    text: str = "[test-001]: this is a warning"
 
 
 class Schedule:
@@ -170,6 +172,11 @@ def _extra_field(fault: Fault, response: Response) -> Response:
     return _rewritten(response, lambda item: item.update({fault.field: "unrecognised"}))
 
 
+def _warning(fault: Fault, response: Response) -> Response:
+    response.headers["X-System-Warning"] = fault.text
+    return response
+
+
 def _rewritten(response: Response, change: Callable[[dict[str, Any]], object]) -> Response:
     """Change every item of the first list in a JSON answer, or the answer itself."""
     body = json.loads(response.get_data())
@@ -186,4 +193,5 @@ _CHANGES = {
     "altered": _altered,
     "missing-field": _missing_field,
     "extra-field": _extra_field,
+    "warning": _warning,
 }

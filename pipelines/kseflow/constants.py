@@ -48,6 +48,10 @@ FIRST_BACKOFF_S = 1.0  # doubled with each try
 TOKEN_MARGIN = timedelta(seconds=60)  # refresh this long before an access token (15 min) ends
 LOGIN_POLLS = 60  # the login status is asked at most so often, waiting 1 to 5 s in between
 
+# By law tokens end with 2026; a later draft lets them live on, for 365 days at most. (#834)
+TOKENS_END = datetime(2027, 1, 1, tzinfo=WARSAW)
+LONGEST_TOKEN = timedelta(days=365)
+
 # Permissions of a login with which KSeF shows sessions that others opened. docs: uprawnienia.md
 SEES_ALL_SESSIONS = frozenset({"Introspection", "EnforcementOperations"})
 

@@ -18,6 +18,7 @@ from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import TSecretStrValue
 
 from kseflow.api.credentials import CertificateCredentials, Credentials, TokenCredentials
+from kseflow.constants import WARSAW
 from kseflow.context import Context
 from kseflow.errors import ConfigurationError
 from kseflow.options import OPTIONS, Options
@@ -40,6 +41,7 @@ class TaxpayerConfiguration(BaseConfiguration):
     internal_id: str | None = None
     nip_vat_ue: str | None = None
     token: TSecretStrValue | None = None
+    token_ends_at: datetime | None = None
     certificate: str | None = None
     private_key: str | None = None
     password: TSecretStrValue | None = None
@@ -142,7 +144,12 @@ def credentials_of(name: str | None) -> Credentials:
     if spec.token and spec.certificate:
         raise ConfigurationError(f"{where} has a token and a certificate; keep one")
     if spec.token:
-        return TokenCredentials(context, str(spec.token).strip())
+        ends_at = spec.token_ends_at
+        return TokenCredentials(
+            context,
+            str(spec.token).strip(),
+            ends_at and (ends_at if ends_at.tzinfo else ends_at.replace(tzinfo=WARSAW)),
+        )
     if spec.certificate:
         return CertificateCredentials.from_files(
             context,

@@ -63,7 +63,7 @@ class KsefClient:
             box = clock if isinstance(clock, TimeBox) else TimeBox(clock or SystemClock())
             self.gateway = Gateway(environment, box)
         self.base_url = self.gateway.base_url
-        self.context = credentials.context
+        self.credentials, self.context = credentials, credentials.context
         gateway, box = self.gateway, self.gateway.box
         budget = Budget(box, gateway.shared_groups)
         self.windows, self.spending = budget.windows, budget.spending
@@ -277,8 +277,6 @@ class KsefClient:
         if answer.status == 401 or (answer.status == 403 and not answer.content):
             self._login.refuse(used[-1])
             answer = await self._sender.answer(call, bearer)
-        if warning := answer.headers.get("X-System-Warning"):
-            log.warning("%s: KSeF warns: %s", self.context, warning)
         return accepted(answer)
 
 

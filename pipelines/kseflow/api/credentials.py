@@ -1,8 +1,9 @@
 """Who logs in: a context (the taxpayer) with a KSeF token or a certificate."""
 
 import base64
+import re
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,10 +14,13 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from lxml import etree
 
 from kseflow.api.answers import Call
+from kseflow.constants import LONGEST_TOKEN, TOKENS_END
 from kseflow.context import Context
 from kseflow.errors import ConfigurationError
 
 Json = dict[str, Any]
+Term = tuple[datetime | None, datetime | None]  # from when, until when (UTC)
+TOKEN_NAME = re.compile(r"(\d{8})-EC-")
 
 AUTH_NAMESPACE = "http://ksef.mf.gov.pl/auth/token/2.1"
 
@@ -27,8 +31,20 @@ class TokenCredentials:
 
     context: Context
     token: str = field(repr=False)
+    ends_at: datetime | None = None
 
+    kind: ClassVar = "token"
     key_usage: ClassVar = "KsefTokenEncryption"
+
+    def term(self, now: datetime) -> Term:
+        """Return when the token was made, by its name, and ends, as far as that can be known."""
+        named = TOKEN_NAME.match(self.token)
+        try:
+            made_at = datetime.strptime(named[1], "%Y%m%d").replace(tzinfo=UTC) if named else None
+        except ValueError:
+            made_at = None
+        ends_at = TOKENS_END if now < TOKENS_END else made_at and made_at + LONGEST_TOKEN
+        return made_at, self.ends_at or ends_at
 
     def login_call(self, challenge: Json, key: Json, now: datetime) -> Call:
         """Return the request that begins a login: the token, encrypted with KSeF's `key`.
@@ -85,7 +101,12 @@ class CertificateCredentials:
             raise ConfigurationError(f"the private key does not belong to {certificate}")
         return cls(context, cert, key)
 
+    kind: ClassVar = "certificate"
     key_usage: ClassVar = None
+
+    def term(self, now: datetime) -> Term:
+        """Return when the certificate begins and ends (UTC)."""
+        return self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc
 
     def login_call(self, challenge: Json, key: None, now: datetime) -> Call:
         """Return the request that begins a login: the challenge, signed.

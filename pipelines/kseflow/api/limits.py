@@ -17,20 +17,40 @@ from kseflow.constants import FIRST_BACKOFF_S, PRODUCTION_LIMITS, WINDOW_MARGIN_
 
 SHARED_GROUPS = ("anonymous", "global")  # KSeF counts them per address, not per taxpayer
 WINDOWS_S = (1.0, 60.0, 3600.0)
+WARNING_LENGTH = 1000  # characters
 
 # The value of a request, which goes first when places are few; lower is sooner.
 LISTS, FAILURES, ROWS, RECEIPTS, EXPORTS, POLLS = range(6)
 
 
 @dataclass
+class Heard:
+    """A warning that KSeF sent with answers: with how many, and when first and last (UTC)."""
+
+    first_seen_at: datetime
+    last_seen_at: datetime
+    answer_count: int = 0
+
+
+@dataclass
 class Spending:
-    """What one group of endpoints cost one taxpayer in this run."""
+    """What one group of endpoints cost one taxpayer in this run, and KSeF's warnings by text."""
 
     request_count: int = 0
     throttled_count: int = 0
     retry_count: int = 0
     waited_s: float = 0.0
     received_bytes: int = 0
+    warnings: dict[str, Heard] = field(default_factory=dict)
+
+    def hear(self, warning: str, now: datetime) -> bool:
+        """Take note of a warning; tell whether it is new."""
+        text = " ".join(warning.split())[:WARNING_LENGTH]
+        is_new = text not in self.warnings
+        heard = self.warnings.setdefault(text, Heard(now, now))
+        heard.last_seen_at = now
+        heard.answer_count += 1
+        return is_new
 
 
 @dataclass

@@ -108,6 +108,9 @@ class Sender:
                 async with self._gate.place(call.value, self):
                     answer = await self._sent(call, token)
             spent.received_bytes += len(answer.content)
+            warning = answer.headers.get("X-System-Warning")
+            if warning and spent.hear(warning, self._box.now()):
+                log.warning("%s: KSeF warns: %s", answer.request, warning)
             if answer.status != 429:
                 return answer
             wait_s = _retry_after_s(answer)

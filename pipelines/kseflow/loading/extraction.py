@@ -13,7 +13,14 @@ from kseflow.loading.kept import Commit, Cursor, Kept
 from kseflow.loading.share import Lane, Run, Share
 from kseflow.loading.warehouse import Warehouse
 from kseflow.options import Options
-from kseflow.raw.tables import API_REQUESTS, EXPORT_PACKAGES, SESSIONS, SYNC_LOG, taxpayer_stamps
+from kseflow.raw.tables import (
+    API_REQUESTS,
+    API_WARNINGS,
+    EXPORT_PACKAGES,
+    SESSIONS,
+    SYNC_LOG,
+    taxpayer_stamps,
+)
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +113,11 @@ class Extraction:
         await self._kept.due()
         if self._work is not None and self._work.done():
             self._work.result()
-        for table, rows in ((SYNC_LOG, self._log_rows()), (API_REQUESTS, self._spent_rows())):
+        for table, rows in (
+            (SYNC_LOG, self._log_rows()),
+            (API_REQUESTS, self._spent_rows()),
+            (API_WARNINGS, self._warning_rows()),
+        ):
             self._kept.keep(table, table.arrow(rows))
         return self._kept.take()
 
@@ -146,6 +157,15 @@ class Extraction:
                     }
                 )
         return rows
+
+    def _warning_rows(self) -> list[dict[str, Any]]:
+        """Return what KSeF warned of so far; later rows of the run replace these."""
+        return [
+            {**self._stamps(client), "api_group": group, "message": message, **vars(heard)}
+            for client in self.clients
+            for group, spending in client.spending.items()
+            for message, heard in spending.warnings.items()
+        ]
 
     def _stamps(self, client: KsefClient) -> dict[str, Any]:
         context = client.context

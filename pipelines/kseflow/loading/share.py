@@ -48,6 +48,9 @@ class Log:
     accepted_count: int = 0
     failed_count: int = 0
     pending_count: int = 0
+    credential: str | None = None
+    credential_issued_at: datetime | None = None
+    credential_ends_at: datetime | None = None
     outcome: str = "running"
     message: str | None = None
 

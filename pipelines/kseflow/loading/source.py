@@ -32,7 +32,7 @@ def ksef_source(
     configured taxpayers. `max_time_s` ends waits for KSeF's limits; what is left comes with the
     next run. The others are those of `Options`. Resources: `sessions`, `session_invoices`,
     `failed_invoices`, `invoice_reads`, `upo_documents`, `upo_reads`, `export_packages`,
-    `invoice_metadata`, `api_requests`, `sync_log`.
+    `invoice_metadata`, `api_requests`, `api_warnings`, `sync_log`.
     Source: GET /sessions and the endpoints below it, POST /invoices/exports
     """
     box = TimeBox(SystemClock(), max_time_s)

@@ -50,6 +50,9 @@ async def _list_and_drain(share: Share, lanes: asyncio.TaskGroup) -> None:
 async def _log_in(share: Share) -> bool:
     """Log in and learn the limits; tell whether the rest may follow."""
     with share.lane("login", "other") as lane:
+        term = share.client.credentials.term(share.client.now())
+        lane.log.credential = share.client.credentials.kind
+        lane.log.credential_issued_at, lane.log.credential_ends_at = term
         await share.client.rate_limits()
         permissions = share.client.permissions
         # What a login claims is a hint; of sessions left out nothing else tells.

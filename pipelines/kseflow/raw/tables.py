@@ -261,6 +261,23 @@ API_REQUESTS = Table(
     ),
 )
 
+API_WARNINGS = Table(
+    "api_warnings",
+    "One row per run, taxpayer, group of endpoints and text: what KSeF warned of. "
+    "Header X-System-Warning of any answer",
+    ("run_id", "context_type", "context_id", "api_group", "message"),
+    (
+        Column("run_id", TEXT, "", "The run: when it began (UTC), and a random part"),
+        *TAXPAYER,
+        Column("api_group", TEXT, "", "KSeF's group of rate limits, e.g. sessionList"),
+        Column("message", TEXT, "", "KSeF's text"),
+        Column("answer_count", COUNT, "", "Answers that brought it", True),
+        Column("first_seen_at", TIME, "", "When the run first saw it, by the client's clock", True),
+        Column("last_seen_at", TIME, "", "When the run last saw it, by the client's clock", True),
+        Column("read_at", TIME, "", "When this was written, by the client's clock", True),
+    ),
+)
+
 SYNC_LOG = Table(
     "sync_log",
     "One row per run, taxpayer and part of the load: what was done, or why not",
@@ -283,6 +300,12 @@ SYNC_LOG = Table(
         Column("page_count", COUNT, "", "Pages or packages read", True),
         Column("row_count", COUNT, "", "Rows received", True),
         Column("changed_count", COUNT, "", "Sessions: those new or changed since last seen", True),
+        Column("credential", TEXT, "", "Login: by token or certificate"),
+        Column("credential_issued_at", TIME, "",
+            "Login: when the certificate begins, or the day in the token's name"),
+        Column("credential_ends_at", TIME, "",
+            "Login: when the certificate ends; for a token token_ends_at of the configuration, "
+            "else what the law says; null where nobody knows"),
         Column("outcome", TEXT, "", "ok, out of time, failed, or warning", True),
         Column("message", TEXT, "", "The error or warning; null when all went well"),
         Column("read_at", TIME, "", "When this was written, by the client's clock", True),
@@ -291,7 +314,7 @@ SYNC_LOG = Table(
 
 TABLES = (
     SESSIONS, SESSION_INVOICES, FAILED_INVOICES, INVOICE_READS, UPO_DOCUMENTS, UPO_READS,
-    EXPORT_PACKAGES, INVOICE_METADATA, API_REQUESTS, SYNC_LOG,
+    EXPORT_PACKAGES, INVOICE_METADATA, API_REQUESTS, API_WARNINGS, SYNC_LOG,
 )
 # fmt: on
 

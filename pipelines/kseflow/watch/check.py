@@ -16,7 +16,7 @@ from kseflow.errors import ConfigurationError, WarehouseError
 from kseflow.settings import section
 from kseflow.watch.finding import Finding, Measure, State, counts_text, document, worst
 from kseflow.watch.queries import LEFT_OUT_SQL
-from kseflow.watch.questions import CHECKS, MINIMUM_COUNT, Check
+from kseflow.watch.questions import CHECKS, Check
 
 NAMES = tuple(check.name for check in CHECKS)
 AS_OF_SQL = "select (select max(as_of) from marts.as_of) as as_of, published_at from published"
@@ -177,12 +177,12 @@ def _judged(
     warning, critical = thresholds.warning[check.name], thresholds.critical[check.name]
     message = "nothing found"
     if row is None:
-        row = {"value": None, "whole": 0} if check.is_rate else {"value": 0}
+        row = {"value": None, "whole": 0} if check.unjudged else {"value": 0}
     elif row["value"] is not None:
         message = _line(check.says.format(**row))
     value, state = row["value"], State.OK
     if value is None:
-        message = f"not judged: {row['whole']} of at least {MINIMUM_COUNT} invoices"
+        message = check.unjudged.format(**row)
     for limit, reached in ((warning, State.WARNING), (critical, State.CRITICAL)):
         if value is not None and isfinite(limit) and _reaches(check, value, limit):
             state = reached

@@ -128,6 +128,33 @@ left join troubles using (context_type, context_id)
 group by all
 """
 
+# Of each login's newest load; what nobody knows the end of is not judged.
+CREDENTIALS_SQL = """
+select
+    context_type, context_id,
+    max_by(credential, ended_at) as credential,
+    max_by(credential_ends_at, ended_at) as ends_at,
+    max_by(credential_issued_at, ended_at) as issued_at,
+    strftime(ends_at at time zone 'Europe/Warsaw', '%Y-%m-%d') as end_day,
+    coalesce(', made ' || date_diff('day', issued_at, $now) || ' days ago', '') as age,
+    epoch(ends_at - $now) / 86400 as value
+from staging.stg_sync_log
+where credential_ends_at is not null
+group by all
+"""
+
+# Of the last week, so that what KSeF no longer says falls silent.
+WARNINGS_SQL = """
+select
+    context_type, context_id,
+    count(distinct message) as value,
+    left(max_by(message, last_seen_at), 300) as example,
+    strftime(min(first_seen_at) at time zone 'Europe/Warsaw', '%Y-%m-%d') as since
+from marts.api_warnings
+where last_seen_at > (select as_of from marts.as_of) - interval '7 days'
+group by all
+"""
+
 CATCH_UP_SQL = """
 with last_packages as (
     select context_type, context_id, subject_type, exports_to_catch_up

@@ -5,6 +5,7 @@ from math import inf
 
 from kseflow.watch.queries import (
     CATCH_UP_SQL,
+    CREDENTIALS_SQL,
     GAPS_SQL,
     LACKING_SQL,
     LEFT_OUT_SQL,
@@ -14,11 +15,13 @@ from kseflow.watch.queries import (
     RECENT_FAILURES_SQL,
     SESSIONS_SQL,
     TREND_SQL,
+    WARNINGS_SQL,
 )
 
 RATE_DAYS = 7  # Warsaw days, the one of the copy included
 MINIMUM_COUNT = 20  # invoices; a rate of fewer says nothing
 RECENT_DAYS = 30  # as long as the models look for the file name of a failed invoice
+NOT_ENOUGH = f"not judged: {{whole}} of at least {MINIMUM_COUNT} invoices"
 GRACE_HOURS = 3  # the next loads read what changed shortly before the last one
 
 
@@ -27,7 +30,8 @@ class Check:
     """One question: a `value` that reaches a threshold, from above if `is_low_bad`, is a finding.
 
     `finds` says what the value is, `says` is formatted with the query's row, `form` shows a value
-    or a threshold. A taxpayer without a row has nothing of the kind: 0, or no rate.
+    or a threshold. A taxpayer without a row has nothing of the kind: 0, or, where there is
+    something to say of a value that nobody knows (`unjudged`), none.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Check:
     says: str
     remedy: str
     sql: str
+    unjudged: str = ""
     is_rate: bool = False
     is_low_bad: bool = False
     is_of_the_file: bool = False
@@ -80,6 +85,28 @@ CHECKS = (
         is_of_the_file=True,
     ),
     Check(
+        "credential_days_left",
+        "days until the certificate or token of the login ends, as far as that is known",
+        30,
+        7,
+        ",.1f",
+        "the {credential} ends on {end_day}, in {value:,.1f} days{age}",
+        "Make a new one before that; set token_ends_at where a token's end is another one",
+        CREDENTIALS_SQL,
+        "nobody knows when the login ends: set token_ends_at, or load once",
+        is_low_bad=True,
+    ),
+    Check(
+        "api_warnings",
+        "texts that KSeF warned with in the last week (header X-System-Warning)",
+        1,
+        inf,
+        ",.0f",
+        "KSeF warned with {value:,} texts, since {since}; the last one: {example}",
+        "See marts.api_warnings; KSeF announces changes and trouble this way",
+        WARNINGS_SQL,
+    ),
+    Check(
         "failure_rate",
         f"failed of all decided invoices, the last {RATE_DAYS} Warsaw days",
         0.05,
@@ -89,6 +116,7 @@ CHECKS = (
         "{note}",
         "See marts.failure_reasons for what they have in common",
         _rate_sql("failed_count", "decided_count", counters="from_counters_count"),
+        NOT_ENOUGH,
         is_rate=True,
     ),
     Check(
@@ -107,6 +135,7 @@ CHECKS = (
             unknown="unread_attempt_count",
             doubtful="doubtful_failure_count",
         ),
+        NOT_ENOUGH,
         is_rate=True,
         is_low_bad=True,
     ),

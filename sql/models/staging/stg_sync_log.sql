@@ -13,6 +13,9 @@ select
     cast(page_count as integer) as page_count,
     cast(row_count as integer) as row_count,
     cast(changed_count as integer) as changed_count,
+    cast(credential as varchar) as credential,
+    cast(credential_issued_at as timestamp with time zone) as credential_issued_at,
+    cast(credential_ends_at as timestamp with time zone) as credential_ends_at,
     cast(outcome as varchar) as outcome,
     cast(message as varchar) as message,
     cast(read_at as timestamp with time zone) as read_at
