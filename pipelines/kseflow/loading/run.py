@@ -1,13 +1,13 @@
 """One scheduled load into a DuckDB file: extract and commit piece by piece, then sum up."""
 
 import logging
+import shutil
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import dlt
 from dlt import Pipeline
-from dlt.common.pipeline import LoadInfo
 from dlt.extract import DltSource
 
 from kseflow.api.address import is_loopback
@@ -91,7 +91,6 @@ def load_clients(
         raise ConfigurationError(f"--only {min(unknown)}: there is no such table")
     with locked(database, lock_wait_s):
         pipeline = pipeline_of(database)
-        finish_pending(pipeline)
         check_environment(pipeline, clients)
         extraction = Extraction(clients, box, options, load_share)
         if watch is not None:
@@ -110,20 +109,25 @@ def _source(extraction: Extraction, only: Sequence[str]) -> Any:
 
 
 def pipeline_of(database: Path) -> Pipeline:
-    """Return the dlt pipeline that writes `database`; its working files lie beside it."""
+    """Return a dlt pipeline that writes `database`, and remembers nothing but what is in it.
+
+    Its working files lie beside it. What an interrupted load left there is older or newer than a
+    database that was restored, or half of a step: it is thrown away, and asked for again.
+    Raises `WarehouseError` when it cannot be.
+    """
+    folder = working_folder(database)
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise WarehouseError(f"{folder} cannot be emptied: {error.strerror}; delete it") from None
     return dlt.pipeline(
         PIPELINE,
         destination=dlt.destinations.duckdb(str(database)),
         dataset_name=DATASET,
-        pipelines_dir=str(working_folder(database)),
+        pipelines_dir=str(folder),
     )
-
-
-def finish_pending(pipeline: Pipeline) -> None:
-    """Load what an interrupted run had extracted: dlt would ignore new data before that."""
-    if pipeline.has_pending_data:
-        log.info("finishing the load that was interrupted")
-        _run(pipeline, None)
 
 
 def check_environment(pipeline: Pipeline, clients: Sequence[KsefClient]) -> None:
@@ -139,10 +143,10 @@ def check_environment(pipeline: Pipeline, clients: Sequence[KsefClient]) -> None
             )
 
 
-def _run(pipeline: Pipeline, source: DltSource | None) -> LoadInfo | None:
-    """Run dlt and tell its troubles in plain English; what it had extracted stays pending."""
+def _run(pipeline: Pipeline, source: DltSource) -> None:
+    """Run dlt and tell its troubles in plain English."""
     try:
-        return pipeline.run(source)
+        pipeline.run(source)
     except Exception as error:
         database = Path(str(pipeline.destination.config_params.get("credentials", "the database")))
         raise warehouse_error(error, database) from error
