@@ -71,7 +71,7 @@ def test_a_healthy_copy_is_ok_in_every_check_of_every_taxpayer(healthy: Path) ->
     assert [str(problem) for problem in verdict.problems] == []
     assert verdict.state is State.OK
     assert len(verdict.findings) == 2 * (len(CHECKS) - 1) + 1
-    assert verdict.summary == "KSEF OK: 33 checks of 2 taxpayers"
+    assert verdict.summary == "KSEF OK: 37 checks of 2 taxpayers"
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,26 @@ def test_a_healthy_copy_is_ok_in_every_check_of_every_taxpayer(healthy: Path) ->
             f"'context_id', '{FIRST}', 'reason', 'test so_and_so'))",
             State.CRITICAL,
             "break a promise of the marts: test so_and_so",
+        ),
+        (
+            "load_age_hours",
+            "update staging.stg_sync_log set ended_at = ended_at + interval 600 hours "
+            f"where {OF_FIRST}",
+            State.CRITICAL,
+            "last loaded -599.5 hours ago, which is in the future",
+        ),
+        (
+            "unlisted_days",
+            "update staging.stg_sync_log set reaches_back_to = '2025-09-11' "
+            f"where {OF_FIRST} and part = 'sessions_batch'",
+            State.WARNING,
+            "reaches back only to 2025-09-11: 10 days of KSeF's history before it are not here",
+        ),
+        (
+            "troubled_readings",
+            f"update staging.stg_invoice_reads set error = 'HTTP 500' where {ONE_SESSION}",
+            State.WARNING,
+            "could not be read the last time: 1; the last trouble was: HTTP 500",
         ),
         (
             "credential_days_left",
@@ -185,7 +205,7 @@ def test_each_problem_is_a_finding_of_its_taxpayer_alone(
     finding = of(verdict, name)
     assert finding.state is verdict.state is state
     assert told in finding.message
-    assert f"({state.name.lower()} at " in finding.message
+    assert f"({state.name.lower()} at " in finding.message or "in the future" in finding.message
     assert line_of(finding).startswith(f"{state.name} NIP {FIRST} {name}: ")
     assert line_of(finding).endswith(f"{finding.remedy}.")
 
@@ -488,7 +508,7 @@ def test_all_is_well_exits_0_and_sends_nothing(healthy: Path) -> None:
     with receiver() as (url, received):
         told = run(healthy.parent, *AGES_OFF, CHECK__WEBHOOK=url)
     assert told.returncode == 0, told.stderr
-    assert told.stdout.splitlines()[0] == "KSEF OK: 33 checks of 2 taxpayers"
+    assert told.stdout.splitlines()[0] == "KSEF OK: 37 checks of 2 taxpayers"
     assert len(told.stdout.splitlines()) < len(CHECKS) + 10  # OK lines are compact
     assert received == []
 

@@ -74,6 +74,8 @@ OPEN_STATUS_CODES = (100, 150, 170)  # sessions; the state diagrams in faktury/s
 PENDING_STATUS_CODES = (100, 150)  # invoices
 ACCEPTED_STATUS_CODE = 200
 
+MOST_SKEW = timedelta(minutes=5)  # a moment later than now by more is not believed
+
 # The session list may lag and its dateUpdated is in whole seconds: look back this far.
 LOOKBACK = timedelta(hours=2)
 # Open sessions are listed again however old their dateUpdated is, up to this age: 12 h of

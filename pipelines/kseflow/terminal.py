@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kseflow.clock import moment_text
-from kseflow.constants import WARSAW
+from kseflow.constants import KSEF_BEGINS, WARSAW
 from kseflow.context import Context
 from kseflow.loading.summary import LoadSummary
 from kseflow.loading.warehouse import Warehouse
@@ -145,6 +145,12 @@ def print_status(
     for state in states:
         if state.worklist_session_count:
             console.print(f"{state.context}: {_left_text(state)}", soft_wrap=True)
+        if state.reaches_back_to is not None and state.reaches_back_to > KSEF_BEGINS:
+            console.print(
+                f"{state.context}: no sessions from before {moment_text(state.reaches_back_to)}; "
+                "load without --since for those",
+                soft_wrap=True,
+            )
     if published is not None:
         console.print(f"Published for analysts: {moment_text(published.published_at)}")
 
@@ -169,7 +175,7 @@ def _checks_table(verdict: Verdict) -> Table:
             if finding.topic == name and finding.measure
         ]
         state, _, measure, taxpayer = max(measured, key=lambda found: found[:2])
-        value = "too few" if measure.value is None else f"{measure.value:{measure.form}}"
+        value = "not judged" if measure.value is None else f"{measure.value:{measure.form}}"
         limits = [
             f"{limit:{measure.form}}" if isfinite(limit) else "off"
             for limit in (measure.warning, measure.critical)

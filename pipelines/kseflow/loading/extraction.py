@@ -4,11 +4,13 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from kseflow.api.client import KsefClient
 from kseflow.clock import Loop, TimeBox
+from kseflow.constants import WARSAW
+from kseflow.errors import ConfigurationError
 from kseflow.loading.kept import Commit, Cursor, Kept
 from kseflow.loading.share import Lane, Run, Share
 from kseflow.loading.warehouse import Warehouse
@@ -46,7 +48,7 @@ class Extraction:
         self.run_id = f"{box.now().astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.has_begun = self.is_done = False
         self._box = box
-        self._options = options
+        self._options = _possible(options, box.now())
         self._load_share = load_share
         self._loop: Loop | None = None
         self._work: asyncio.Task[None] | None = None
@@ -72,6 +74,7 @@ class Extraction:
             tables=tables,
             worklist=warehouse.worklist(),
             asked_exports=warehouse.asked_exports(now),
+            exported_since=warehouse.exported_since(),
             kept=self._kept,
             lanes=self.lanes,
         )
@@ -173,3 +176,15 @@ class Extraction:
             **taxpayer_stamps(context.type, context.id, self._box.now()),
             "run_id": self.run_id,
         }
+
+
+def _possible(options: Options, now: datetime) -> Options:
+    """Return the options; raises `ConfigurationError` for a beginning that has not come yet."""
+    for name in ("since", "exports_from"):
+        begin = getattr(options, name)
+        if begin is not None and begin > now:
+            raise ConfigurationError(
+                f"{name} is {begin.astimezone(WARSAW):%Y-%m-%d %H:%M}, which has not come yet; "
+                "give a day or moment in the past"
+            )
+    return options

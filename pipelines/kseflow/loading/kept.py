@@ -7,6 +7,7 @@ import asyncio
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +19,11 @@ from kseflow.raw.arrow import Table
 from kseflow.raw.tables import TABLES
 
 Cursor = dict[str, Any]
+
+
+def cursor_text(moment: datetime) -> str:
+    """Write a moment so that texts compare as moments do."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ for the same reason, slices of dateModified could lose what changes meanwhile.
 
 import logging
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 
 import pyarrow as pa
 
 from kseflow.api.client import KsefClient, Page
-from kseflow.constants import KSEF_BEGINS, LOOKBACK, SMALLEST_SLICE, UNSETTLED_REACH
+from kseflow.constants import KSEF_BEGINS, LOOKBACK, MOST_SKEW, SMALLEST_SLICE, UNSETTLED_REACH
 from kseflow.errors import ContractViolation, RequestRejected
-from kseflow.loading.kept import Cursor
+from kseflow.loading.kept import Cursor, cursor_text
 from kseflow.loading.share import Lane, Share
 from kseflow.loading.worklist import Known
 from kseflow.raw.tables import SESSIONS
@@ -50,10 +50,15 @@ async def _discover(share: Share, lane: Lane, session_type: str) -> None:
     """List from the cursor on, which moves after the last page.
 
     Its fields: `cursor`, the newest dateUpdated of a listing that came to its end, `listed_at`,
-    when that began, and `listing`, one that did not come to its end.
+    when that began, `reaches_back_to`, how far back it or an earlier one went, and `listing`,
+    one that did not come to its end.
     """
     worklist, now = share.run.worklist, share.client.now()
     cursor = share.cursor(SESSIONS, session_type)
+    if "cursor" in cursor and _moment(cursor["cursor"]) > now + MOST_SKEW:
+        cursor = {}  # of a clock that was wrong: what is older than it was never listed
+    if "reaches_back_to" in cursor:
+        lane.log.reaches_back_to = _moment(cursor["reaches_back_to"])
     oldest_open = worklist.oldest_open(share.context, session_type, now)
     since, listed = share.run.options.since, set[str]()
     begin = lane.log.modified_from = modified_from(cursor, since, oldest_open)
@@ -70,7 +75,10 @@ async def _discover(share: Share, lane: Lane, session_type: str) -> None:
                 raise
             log.info("%s: %s; listing from the beginning", share.context, error)
         begin = modified_from(cursor, since, oldest_open)
-    cursor["listing"] = {"modified_from": _text(begin), "started_at": _text(share.client.now())}
+    cursor["listing"] = {
+        "modified_from": cursor_text(begin),
+        "started_at": cursor_text(share.client.now()),
+    }
     await _list(share, lane, session_type, cursor, known, listed)
     log.info("%s: %d %s sessions changed", share.context, lane.log.changed_count, session_type)
     if len(listed) < expected_count:
@@ -81,9 +89,10 @@ async def _discover(share: Share, lane: Lane, session_type: str) -> None:
 
 
 def modified_from(cursor: Cursor, since: datetime | None, oldest_open: datetime | None) -> datetime:
-    """Return the lower bound of the next listing (UTC)."""
-    if "cursor" not in cursor:
-        return since or KSEF_BEGINS
+    """Return the lower bound of the next listing (UTC): further back than all before, if asked."""
+    begin = since or KSEF_BEGINS
+    if "reaches_back_to" not in cursor or begin < _moment(cursor["reaches_back_to"]):
+        return begin
     bounds = [_moment(cursor["cursor"]) - LOOKBACK, since, oldest_open]
     return min(bound for bound in bounds if bound is not None)
 
@@ -113,6 +122,9 @@ async def _list(
     reached = min(newest, listing["started_at"])
     cursor["cursor"] = max(reached, cursor.get("cursor", reached))
     cursor["listed_at"] = listing["started_at"]
+    begin = listing["modified_from"]
+    cursor["reaches_back_to"] = min(begin, cursor.get("reaches_back_to", begin))
+    lane.log.reaches_back_to = _moment(cursor["reaches_back_to"])
     lane.log.cursor_text = cursor["cursor"]
     share.keep(SESSIONS, nothing, (session_type, cursor))
 
@@ -120,8 +132,8 @@ async def _list(
 def _note(listing: Cursor, rows: pa.Table) -> None:
     """Note how far a listing has come, and the newest change in it."""
     oldest = min(rows["date_created"].to_pylist())
-    listing["created_to"] = _text(oldest + ONE_SECOND)
-    newest = _text(max(rows["date_updated"].to_pylist()))
+    listing["created_to"] = cursor_text(oldest + ONE_SECOND)
+    newest = cursor_text(max(rows["date_updated"].to_pylist()))
     listing["newest"] = max(newest, listing.get("newest", newest))
 
 
@@ -148,7 +160,7 @@ async def _walk(client: KsefClient, session_type: str, listing: Cursor) -> Async
         else:
             if slice_from is None or slice_from == _created_from(listing):
                 return
-            listing["created_to"] = _text(slice_from)
+            listing["created_to"] = cursor_text(slice_from)
 
 
 def _slice_from(listing: Cursor) -> datetime | None:
@@ -185,8 +197,3 @@ def _table(
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
-
-
-def _text(moment: datetime) -> str:
-    """Write a moment so that texts compare as moments do."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -41,6 +41,7 @@ class Log:
     ended_at: datetime
     modified_from: datetime | None = None
     cursor_text: str | None = None
+    reaches_back_to: datetime | None = None
     page_count: int = 0
     row_count: int = 0
     changed_count: int = 0
@@ -111,13 +112,15 @@ class Failures:
 class Run:
     """What all shares of a run have in common.
 
-    `asked_exports` are those of the last day, by taxpayer and subject type.
+    By taxpayer and subject type, `asked_exports` are those of the last day, and `exported_since`
+    is where the earliest window of any package begins.
     """
 
     options: Options
     tables: frozenset[str]
     worklist: Worklist
     asked_exports: dict[tuple[Context, str], list[AskedExport]]
+    exported_since: dict[tuple[Context, str], datetime]
     kept: Kept
     lanes: list[Lane]
     failures: Failures = field(default_factory=Failures)

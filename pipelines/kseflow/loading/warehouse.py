@@ -127,6 +127,17 @@ class Warehouse:
             asked.setdefault(key, []).append(AskedExport(row["requested_at"], is_caught_up))
         return asked
 
+    def exported_since(self) -> dict[tuple[Context, str], datetime]:
+        """Return where the earliest window begins whose package was taken, as above."""
+        sql = (
+            "select context_type, context_id, subject_type, min(requested_from) as since "
+            "from {} where error is null group by 1, 2, 3"
+        )
+        return {
+            (Context(row["context_type"], row["context_id"]), row["subject_type"]): row["since"]
+            for row in self.rows(sql, EXPORT_PACKAGES)
+        }
+
     def request_times(self, now: datetime) -> dict[tuple[Context, str], list[datetime]]:
         """Return when each taxpayer's requests of the last hour were sent, by group."""
         spent: dict[tuple[Context, str], set[datetime]] = {}

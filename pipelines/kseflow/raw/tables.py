@@ -297,6 +297,9 @@ SYNC_LOG = Table(
         Column("modified_from", TIME, "",
             "Sessions: listed if changed since this moment; exports: where the first window began"),
         Column("cursor_text", TEXT, "", "Sessions and exports: the cursor the part ended with"),
+        Column("reaches_back_to", TIME, "",
+            "Sessions and exports: how far back this load and the earlier ones go; null "
+            "before a list has come to its end"),
         Column("page_count", COUNT, "", "Pages or packages read", True),
         Column("row_count", COUNT, "", "Rows received", True),
         Column("changed_count", COUNT, "", "Sessions: those new or changed since last seen", True),

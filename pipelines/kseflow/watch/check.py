@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from kseflow.clock import SystemClock
+from kseflow.constants import MOST_SKEW
 from kseflow.context import Context
 from kseflow.database import published
 from kseflow.errors import ConfigurationError, WarehouseError
@@ -18,6 +19,7 @@ from kseflow.watch.finding import Finding, Measure, State, counts_text, document
 from kseflow.watch.queries import LEFT_OUT_SQL
 from kseflow.watch.questions import CHECKS, Check
 
+MOST_AGE_AHEAD = MOST_SKEW.total_seconds() / 3600  # hours; of ages in days a little more
 NAMES = tuple(check.name for check in CHECKS)
 AS_OF_SQL = "select (select max(as_of) from marts.as_of) as as_of, published_at from published"
 TAXPAYERS_SQL = f"""
@@ -186,7 +188,10 @@ def _judged(
     for limit, reached in ((warning, State.WARNING), (critical, State.CRITICAL)):
         if value is not None and isfinite(limit) and _reaches(check, value, limit):
             state = reached
-    if state is not State.OK:
+    if check.is_age and value is not None and value < -MOST_AGE_AHEAD:
+        state = State.CRITICAL
+        message += ", which is in the future: a clock was wrong, this machine's or the load's"
+    elif state is not State.OK:
         limit = critical if state is State.CRITICAL else warning
         message += f" ({state.name.lower()} at {limit:{check.form}})"
     measure = Measure(value, warning, critical, check.form, check.is_low_bad)

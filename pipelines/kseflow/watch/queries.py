@@ -5,6 +5,8 @@ Each returns at most a row per taxpayer, with the measured `value` and what the 
 that is late alarms once, by its age. What stands in braces the checks fill in.
 """
 
+from kseflow.constants import KSEF_BEGINS
+
 # While rows are still to come the best case counts: a rate is judged by what is certain.
 RATE_SQL = """
 select
@@ -125,6 +127,42 @@ select
     end as trouble
 from listed
 left join troubles using (context_type, context_id)
+group by all
+"""
+
+TROUBLED_SQL = """
+with readings as (
+    select context_type, context_id, session_reference_number, error, read_at
+    from staging.stg_invoice_reads
+    union all
+    select context_type, context_id, session_reference_number, error, read_at
+    from staging.stg_upo_reads
+)
+
+select
+    context_type, context_id,
+    count(distinct session_reference_number) as value,
+    left(max_by(error, read_at), 300) as example
+from readings
+where error is not null
+group by all
+"""
+
+REACH_SQL = f"""
+with reached as (
+    select
+        context_type, context_id, part,
+        max_by(reaches_back_to, run_id) as reaches
+    from staging.stg_sync_log
+    where part in ('sessions_online', 'sessions_batch')
+    group by all
+)
+
+select
+    context_type, context_id,
+    coalesce(date_diff('day', timestamptz '{KSEF_BEGINS.isoformat()}', max(reaches)), 0) as value,
+    strftime(max(reaches) at time zone 'Europe/Warsaw', '%Y-%m-%d') as begin
+from reached
 group by all
 """
 

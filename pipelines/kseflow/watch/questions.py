@@ -12,9 +12,11 @@ from kseflow.watch.queries import (
     LOAD_AGE_SQL,
     ODDITIES_SQL,
     RATE_SQL,
+    REACH_SQL,
     RECENT_FAILURES_SQL,
     SESSIONS_SQL,
     TREND_SQL,
+    TROUBLED_SQL,
     WARNINGS_SQL,
 )
 
@@ -31,7 +33,7 @@ class Check:
 
     `finds` says what the value is, `says` is formatted with the query's row, `form` shows a value
     or a threshold. A taxpayer without a row has nothing of the kind: 0, or, where there is
-    something to say of a value that nobody knows (`unjudged`), none.
+    something to say of a value that nobody knows (`unjudged`), none. A negative age is critical.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Check:
     remedy: str
     sql: str
     unjudged: str = ""
+    is_age: bool = False
     is_rate: bool = False
     is_low_bad: bool = False
     is_of_the_file: bool = False
@@ -72,6 +75,18 @@ CHECKS = (
         "KSeF's list of sessions was last loaded {value:,.1f} hours ago{trouble}",
         "See why kseflow load fails or does not run; kseflow doctor helps",
         LOAD_AGE_SQL,
+        is_age=True,
+    ),
+    Check(
+        "unlisted_days",
+        "days of KSeF's history that the list of sessions does not reach back to",
+        1,
+        inf,
+        ",.0f",
+        "the list of sessions reaches back only to {begin}: {value:,.0f} days of KSeF's history "
+        "before it are not here",
+        "Load once without --since",
+        REACH_SQL,
     ),
     Check(
         "published_age_hours",
@@ -82,6 +97,7 @@ CHECKS = (
         "the analysts' file was published {value:,.1f} hours ago",
         "See why kseflow build fails, or load with --build",
         "select epoch($now - published_at) / 3600 as value from published",
+        is_age=True,
         is_of_the_file=True,
     ),
     Check(
@@ -170,6 +186,7 @@ CHECKS = (
         f"the oldest unresolved failure of the last {RECENT_DAYS} days is {{value:,.1f}} days old",
         "Begin with the first rows of marts.unresolved_failures",
         RECENT_FAILURES_SQL.format(days=RECENT_DAYS, value="oldest_days"),
+        is_age=True,
     ),
     Check(
         "stuck_sessions",
@@ -237,6 +254,17 @@ CHECKS = (
         f"invoices of sessions unchanged for {GRACE_HOURS} hours that are not here: {{invoices:,}}",
         "Load again; if they stay, see marts.session_reconciliation",
         LACKING_SQL.format(grace_hours=GRACE_HOURS, value="invoices"),
+    ),
+    Check(
+        "troubled_readings",
+        "sessions whose invoices or receipt could not be read the last time",
+        1,
+        100,
+        ",.0f",
+        "sessions whose invoices or receipt could not be read the last time: {value:,}; the last "
+        "trouble was: {example}",
+        "Load again: they are read anew, after the others; report what stays",
+        TROUBLED_SQL,
     ),
     Check(
         "left_out",

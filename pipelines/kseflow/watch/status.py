@@ -90,11 +90,13 @@ class TaxpayerStatus:
 
     `unknown_outcome_count` are invoices of which it is not even known whether they got in.
     `done_by` is when hourly loads will have read what can be read now, None when nothing is left.
+    `reaches_back_to` is how far back both lists of sessions go, None before they came to an end.
     `exported_to` is, by subject type, the moment up to which exports are complete.
     """
 
     context: Context
     cursors: dict[str, str]
+    reaches_back_to: datetime | None
     session_count: int
     invoice_count: int
     accepted_count: int
@@ -120,7 +122,7 @@ class TaxpayerStatus:
         """Return plain values for `--json`."""
         told = {**self.context.as_json(), **vars(self), "is_complete": self.is_complete}
         del told["context"]
-        moments = ("last_load_at", "done_by")
+        moments = ("last_load_at", "done_by", "reaches_back_to")
         told |= {name: told[name] and told[name].isoformat() for name in moments}
         exported = {kind: moment.isoformat() for kind, moment in self.exported_to.items()}
         return told | {"exported_to": exported}
@@ -147,6 +149,7 @@ def status(
             TaxpayerStatus(
                 context=replace(context, name=names.get(context)),
                 cursors={p["resource"]: p["cursor_text"] for p in parts if p["cursor_text"]},
+                reaches_back_to=_reached(parts),
                 **{name: int(value or 0) for name, value in row.items()},
                 worklist_session_count=len(own),
                 worklist_missing_count=sum(w["missing_count"] for w in own),
@@ -173,6 +176,13 @@ def _last_parts(warehouse: Warehouse) -> dict[Context, list[dict[str, Any]]]:
         context = Context(row["context_type"], row["context_id"])
         parts.setdefault(context, []).append(row)
     return parts
+
+
+def _reached(parts: list[dict[str, Any]]) -> datetime | None:
+    """Return how far back both lists of sessions go."""
+    lists = [part for part in parts if part["resource"].startswith("sessions_")]
+    reached = [part["reaches_back_to"] for part in lists if part.get("reaches_back_to")]
+    return max(reached) if reached and len(reached) == len(lists) else None
 
 
 def _configured_names(logs: dict[Context, list[dict[str, Any]]]) -> dict[Context, str]:

@@ -10,6 +10,7 @@ select
     cast(ended_at as timestamp with time zone) as ended_at,
     cast(modified_from as timestamp with time zone) as modified_from,
     cast(cursor_text as varchar) as cursor_text,
+    cast(reaches_back_to as timestamp with time zone) as reaches_back_to,
     cast(page_count as integer) as page_count,
     cast(row_count as integer) as row_count,
     cast(changed_count as integer) as changed_count,

@@ -5,7 +5,7 @@ Source: docs przyrostowe-pobieranie-faktur.md
 """
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +18,7 @@ from kseflow.constants import (
     EXPORT_POLL_S,
     EXPORT_TRIES,
     EXPORTS_BEGIN,
+    MOST_SKEW,
     RARE_EXPORT_INTERVAL,
     RARE_SUBJECT_TYPES,
 )
@@ -32,6 +33,7 @@ from kseflow.errors import (
 )
 from kseflow.loading.exports.package import Export, contents, request
 from kseflow.loading.exports.windows import AskedExport, Outcome, Window, outcome_of, ticks
+from kseflow.loading.kept import Cursor, cursor_text
 from kseflow.loading.share import Lane, Run, Share
 from kseflow.raw.tables import EXPORT_PACKAGES, INVOICE_METADATA
 
@@ -80,9 +82,25 @@ class _Exports:
         self._log = lane.log
         self._subject_type = subject_type
         self._asked = share.run.asked_exports.setdefault((share.context, subject_type), [])
+        self._earliest_text = cursor_text(self._options.exports_from or EXPORTS_BEGIN)
+        self._cursor = self._believed(share.cursor(EXPORT_PACKAGES, subject_type))
+
+    def _believed(self, cursor: Cursor) -> Cursor:
+        """Return where the walk goes on: anew from the beginning, if that is asked further back."""
+        anew = {"next_from": self._earliest_text, "reaches_back_to": self._earliest_text}
+        if not cursor or ticks(cursor["next_from"]) > ticks(
+            cursor_text(self._client.now() + MOST_SKEW)
+        ):
+            return anew  # a cursor after now is of a clock that was wrong
+        # An older version's cursor does not say how far back it goes; its packages do.
+        since = self._share.run.exported_since.get((self._share.context, self._subject_type))
+        told = {"reaches_back_to": cursor_text(since or EXPORTS_BEGIN)} | cursor
+        is_further_back = ticks(self._earliest_text) < ticks(told["reaches_back_to"])
+        return anew if self._options.exports_from and is_further_back else told
 
     async def run(self) -> None:
         self._log.modified_from = datetime.fromisoformat(self._begin_text())
+        self._log.reaches_back_to = datetime.fromisoformat(self._cursor["reaches_back_to"])
         tries_left = EXPORT_TRIES
         while tries_left and self._is_due():
             window = Window.following(self._subject_type, self._begin_text(), self._client.now())
@@ -103,10 +121,7 @@ class _Exports:
 
     def _begin_text(self) -> str:
         """Return where the next window begins: the cursor, but not before `exports_from`."""
-        earliest = (self._options.exports_from or EXPORTS_BEGIN).astimezone(UTC)
-        begins = earliest.isoformat(timespec="microseconds")
-        cursor = self._share.cursor(EXPORT_PACKAGES, self._subject_type)
-        return max(begins, str(cursor.get("next_from", begins)), key=ticks)
+        return max(self._earliest_text, str(self._cursor["next_from"]), key=ticks)
 
     async def _export(self, window: Window) -> str | None:
         """Load one package; return why it came to nothing, None when it did not."""
@@ -133,7 +148,8 @@ class _Exports:
             self._share.keep(INVOICE_METADATA, metadata)
         cursor = None
         if problem is None:
-            cursor = self._subject_type, {"next_from": outcome.next_from_text}
+            self._cursor["next_from"] = outcome.next_from_text
+            cursor = self._subject_type, self._cursor
             is_caught_up = not outcome.is_truncated and window.end is None
             self._asked[-1] = AskedExport(self._asked[-1].at, is_caught_up)
         row = self._row(export, status, outcome, outcome.trouble or problem)
@@ -201,7 +217,7 @@ class _Exports:
                 contents(self._client, export, package, xml_folder) as found,
             ):
                 rows = INVOICE_METADATA.arrow_from_api(found.metadata, **stamps)
-                outcome = outcome_of(export.window, package, rows)
+                outcome = outcome_of(export.window, package, rows, self._client.now())
                 if xml_folder is not None:
                     found.keep_xml(xml_folder)
                 return outcome, rows

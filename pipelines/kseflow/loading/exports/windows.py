@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kseflow.constants import EXPORT_SPAN, PACKAGE_CAP
+from kseflow.constants import EXPORT_SPAN, MOST_SKEW, PACKAGE_CAP
 from kseflow.errors import ContractViolation, KsefError
 
 
@@ -61,8 +61,13 @@ class Outcome:
     trouble: KsefError | None = None
 
 
-def outcome_of(window: Window, package: dict[str, Any], metadata: pa.Table) -> Outcome:
-    """Follow KSeF's rule for the next window, and mistrust its flag at the cap."""
+def outcome_of(
+    window: Window, package: dict[str, Any], metadata: pa.Table, now: datetime
+) -> Outcome:
+    """Follow KSeF's rule for the next window, and mistrust its flag at the cap.
+
+    Raises `ContractViolation` for a package without the dates it needs, or with one after `now`.
+    """
     count = max(package["invoiceCount"], metadata.num_rows)
     is_truncated = bool(package["isTruncated"]) or count >= PACKAGE_CAP
     if is_truncated:
@@ -74,6 +79,8 @@ def outcome_of(window: Window, package: dict[str, Any], metadata: pa.Table) -> O
         reached = min((end for end in ends if end), key=ticks, default=None)
     if reached is None:
         raise ContractViolation("a package without the dates that say where the next one begins")
+    if datetime.fromisoformat(reached) > now + MOST_SKEW:
+        raise ContractViolation(f"a package tells of {reached}, which is after now")
     if ticks(reached) > ticks(window.begin_text):
         return Outcome(reached, is_truncated, metadata.num_rows)
     trouble = None
