@@ -1,1 +1,1 @@
-"""What is written from declarations elsewhere: `make generate` writes it, a test demands it."""
+"""What is written from elsewhere: from declarations by `make generate`, from KSeF's contract."""

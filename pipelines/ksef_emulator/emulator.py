@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import threading
 import unicodedata
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.http import http_date
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from ksef_emulator.api.answers import error_answer
+from ksef_emulator.api.answers import edge_headers, error_answer
 from ksef_emulator.api.auth import AuthRoutes
 from ksef_emulator.api.calls import UNLIMITED, Call, Route
+from ksef_emulator.api.contract import not_served
 from ksef_emulator.api.control import ControlRoutes
 from ksef_emulator.api.credentials import Credentials
 from ksef_emulator.api.downloads import STORAGE, DownloadRoutes, Links
@@ -112,8 +114,14 @@ class Emulator:
         self._signer = Signer(world.seed)
         self._faults = Schedule(faults)
         self._lock = threading.Lock()
-        routes = self._routes(quirks, exports or ExportSettings())
-        self._map = Map([Rule(r.path, endpoint=r, methods=[r.method]) for r in routes])
+        self._numbers = count()
+        self.routes = self._routes(quirks, exports or ExportSettings())
+        known = [*self.routes, *not_served(self.routes)]
+        self._map = Map([Rule(r.path, endpoint=r, methods=[r.method]) for r in known])
+        self._methods: defaultdict[str, set[str]] = defaultdict(set)
+        for rule in self._map.iter_rules():
+            if not rule.arguments:
+                self._methods[rule.rule].update(rule.methods or ())
 
     def _routes(self, quirks: Quirks, settings: ExportSettings) -> list[Route]:
         """Give each group of routes the parts of the emulator that it needs."""
@@ -124,7 +132,7 @@ class Emulator:
         upo = ReceiptRoutes(lookup, receipts)
         exports = ExportRoutes(Exports(world.repository, settings, world.seed), keys, links)
         folders = {
-            "invoice-part": (exports.read_part, "application/octet-stream"),
+            "invoice-package": (exports.read_part, "application/octet-stream"),
             "session-upo": (upo.read_session_page, "application/xml"),
             "invoice-upo": (upo.read_invoice, "application/xml"),
         }
@@ -162,18 +170,31 @@ class Emulator:
     def _answer(self, request: Request) -> Response:
         at = self.clock.now()
         try:
-            route, arguments = self._map.bind_to_environ(request.environ).match()
+            route, arguments = self._matched(request)
         except HTTPException as error:
             # KSeF sends no body where no route is.
             response = Response(status=error.code, headers=_allowed(error))
         else:
             call = Call(request, at, self._claims(request, at))
             response = self._served(call, route, arguments)
-        response.headers["Date"] = http_date(self.clock.now())
+        now = self.clock.now()
+        response.headers["Date"] = http_date(now)
+        response.headers.update(edge_headers(now, next(self._numbers)))
         warning = request.headers.get("X-Test-System-Warning")
         if warning:
             response.headers["X-System-Warning"] = _folded(warning)
         return response
+
+    def _matched(self, request: Request) -> tuple[Route, Mapping[str, str]]:
+        """Find the route of a request. Raises HTTPException 404 or 405."""
+        methods = self._methods.get(request.path)
+        if methods and request.method not in methods:
+            # Else GET /auth/challenge were the status of a login called "challenge".
+            raise MethodNotAllowed(methods)
+        matched: tuple[Route, Mapping[str, str]] = self._map.bind_to_environ(
+            request.environ
+        ).match()
+        return matched
 
     def _served(self, call: Call, route: Route, arguments: Mapping[str, str]) -> Response:
         path = call.request.path
@@ -201,8 +222,7 @@ class Emulator:
         if route.token and call.claims.get("typ") != route.token:
             raise Unauthorized
         if route.group not in (UNLIMITED, STORAGE):
-            context_id = "" if route.group == "anonymous" else call.context_id
-            self.limits.count(context_id, call.address, route.group, at=call.at)
+            self.limits.count(call.context_id, call.address, route.group, at=call.at)
         if route.permissions and not set(route.permissions).intersection(call.permissions):
             raise Forbidden(route.permissions, call.permissions)
 

@@ -8,7 +8,7 @@ import pytest
 
 from ksef_emulator import Emulator, VirtualClock, World
 from ksef_emulator.api.errors import TooManyRequests
-from ksef_emulator.api.limits import PRODUCTION, Limits
+from ksef_emulator.api.limits import FIXED, OFF, PRODUCTION, Limits
 from tests.emulator.logging_in import Headers, bearer, finish_login, start_token_login
 
 START = datetime(2026, 9, 22, 10, 30, tzinfo=UTC)
@@ -139,12 +139,14 @@ def test_a_context_may_override_its_limits_and_return_to_the_default(
     values = {**PRODUCTION, "sessionList": {"perSecond": 1, "perMinute": 2, "perHour": 3}}
     url = "/testdata/rate-limits"
     assert client.post(url, json={"rateLimits": values}, headers=headers).status_code == 200
-    assert client.get("/rate-limits", headers=headers).json() == values
+    shown = client.get("/rate-limits", headers=headers).json()
+    assert {**values, **{group: OFF[group] for group in FIXED}} == shown
     query = {"sessionType": "Online"}
     answers = [client.get("/sessions", params=query, headers=headers) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 429]
     assert client.post(f"{url}/production", headers=headers).status_code == 200
-    assert client.get("/rate-limits", headers=headers).json() == PRODUCTION
+    shown = client.get("/rate-limits", headers=headers).json()
+    assert {**PRODUCTION, **{group: OFF[group] for group in FIXED}} == shown
     assert client.delete(url, headers=headers).status_code == 200
     assert client.get("/rate-limits", headers=headers).json()["sessionList"]["perHour"] == -1
 
@@ -166,3 +168,30 @@ def test_login_routes_allow_sixty_requests_a_second_for_an_address(
     client = connect(Emulator(world, clock))
     answers = [client.post("/auth/challenge").status_code for _ in range(61)]
     assert answers == [200] * 60 + [429]
+
+
+def test_there_are_seventeen_groups_and_the_one_of_all_operations_is_off(
+    world: World, clock: VirtualClock, connect: Callable[[Emulator], httpx.Client]
+) -> None:
+    client, headers = logged_in(world, clock, connect)
+    groups = client.get("/rate-limits", headers=headers).json()
+    assert len(groups) == 17
+    assert set(groups["global"].values()) == {-1}
+    assert groups["anonymous"] == {"perSecond": 60, "perMinute": -1, "perHour": -1}
+
+
+def test_the_global_limit_is_of_an_address_whoever_asks_for_whatever(
+    world: World, clock: VirtualClock, connect: Callable[[Emulator], httpx.Client]
+) -> None:
+    limits = {"global": {"perSecond": -1, "perMinute": 12, "perHour": -1}}
+    client = connect(Emulator(world, clock, limits))
+    logins = []
+    for taxpayer in world.taxpayers:
+        started = start_token_login(client, taxpayer.token, taxpayer.context_id)
+        headers = bearer(finish_login(client, started)["accessToken"]["token"])
+        logins.append(headers)
+    # The two logins took six requests each.
+    refused = client.get("/rate-limits", headers=logins[0])
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")
+    clock.sleep(61)
+    assert client.get("/rate-limits", headers=logins[1]).status_code == 200

@@ -1,4 +1,4 @@
-"""The emulator against KSeF's own OpenAPI document (2.7.0), trimmed to the routes it serves."""
+"""The emulator against KSeF's own OpenAPI document, as `python -m tools.contract` keeps it."""
 
 from __future__ import annotations
 

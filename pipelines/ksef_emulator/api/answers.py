@@ -22,6 +22,21 @@ def json_answer(
     return Response(text, status=status, content_type=f"{content_type}; charset=utf-8")
 
 
+def edge_headers(at: datetime, number: int) -> dict[str, str]:
+    """Return the headers that KSeF's cloud and firewall add to every answer, as recorded."""
+    noise = digest("edge", number).hex()
+    server = f"16f7f96b84f{noise[:5]}hC1WAW{noise[5:9]}000000"
+    reference = f"{server}{noise[9:13]}00000000{noise[13:17]}"
+    return {
+        "X-Azure-Ref": f"{at:%Y%m%dT%H%M%SZ}-{reference}",
+        "X-Cache": "CONFIG_NOCACHE",
+        "Strict-Transport-Security": "max-age=31536000",
+        "Set-Cookie": f"visid_incap_2806323={noise[17:41]}; HttpOnly; path=/;"
+        " Domain=.mf.gov.pl; Secure; SameSite=None",
+        "X-CDN": "Imperva",
+    }
+
+
 def error_answer(error: ApiError, *, path: str, at: datetime, as_problem: bool) -> Response:
     """Write a refused request in the format asked for.
 

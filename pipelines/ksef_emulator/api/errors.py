@@ -2,17 +2,22 @@
 
     ApiError
     ├── BadRequest        400, one or more KSeF codes
+    │   └── Unreadable    JSON of other types than the contract's
     ├── Unauthorized      401, always problem+json
     ├── Forbidden         403, always problem+json
     ├── Gone              410, always problem+json
-    └── TooManyRequests   429, with Retry-After
+    ├── TooManyRequests   429, with Retry-After
+    └── NotServed         501, an operation that only the real KSeF serves
 
 They are raised where they are noticed and written by `answers`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+Read = TypeVar("Read")
 
 DESCRIPTIONS = {
     21001: "Nieczytelna treść.",
@@ -65,6 +70,35 @@ class BadRequest(ApiError):
         return {"errors": [error]}
 
 
+class Unreadable(BadRequest):
+    """A body whose JSON does not fit its types: KSeF looks no further."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(21405, detail)
+
+
+class Problems:
+    """What is wrong with a request; KSeF refuses all of it at once."""
+
+    def __init__(self) -> None:
+        self._details: list[str] = []
+
+    def read(self, reader: Callable[..., Read], *arguments: object) -> Read:
+        """Read a part of a request; what comes of a part with a problem is not for use."""
+        try:
+            return reader(*arguments)
+        except Unreadable:
+            raise
+        except BadRequest as problem:
+            self._details += problem.details
+            return cast(Read, None)
+
+    def refuse(self) -> None:
+        """Raise BadRequest 21405 with all problems, if there were any."""
+        if self._details:
+            raise BadRequest(21405, *self._details)
+
+
 class Unauthorized(ApiError):
     status = 401
     title = "Unauthorized"
@@ -110,6 +144,21 @@ class TooManyRequests(ApiError):
             f"Przekroczono limit {limit} żądań na {span}. "
             f"Spróbuj ponownie po {_duration(retry_after_s)}."
         )
+
+
+class NotServed(ApiError):
+    """An operation of KSeF's contract that the emulator does not have."""
+
+    status = 501
+    title = "Not Implemented"
+
+    def __init__(self, method: str, path: str, summary: str) -> None:
+        super().__init__(method, path, summary)
+        self.operation = f"{method} {path}"
+        self.detail = f"The emulator does not serve {self.operation} ({summary})."
+
+    def problem(self) -> dict[str, Any]:
+        return {"operation": self.operation}
 
 
 def _duration(seconds: int) -> str:

@@ -28,7 +28,9 @@ def _values(per_second: int, per_minute: int, per_hour: int) -> Values:
 
 PRODUCTION = {
     "onlineSession": _values(10, 30, 120),
+    "onlineSessionClose": _values(20, 60, 240),
     "batchSession": _values(10, 20, 60),
+    "batchSessionClose": _values(20, 40, 120),
     "invoiceSend": _values(10, 30, 180),
     "invoiceStatus": _values(30, 120, 1200),
     "sessionList": _values(5, 10, 60),
@@ -38,14 +40,18 @@ PRODUCTION = {
     "invoiceExport": _values(8, 16, 20),
     "invoiceExportStatus": _values(10, 60, 600),
     "invoiceDownload": _values(8, 16, 64),
-    "collectiveIdentifier": _values(10, 60, 120),
+    "collectiveIdentifier": _values(20, 120, 240),
     "other": _values(10, 30, 120),
+    "anonymous": _values(60, -1, -1),
+    "global": _values(-1, -1, -1),
 }
+PER_ADDRESS = ("anonymous", "global")
+"""Routes without a login, and all operations: counted for an address, whoever asks."""
+
+FIXED = ("onlineSessionClose", "batchSessionClose", *PER_ADDRESS)
+"""Groups that no context may override."""
 
 OFF = dict.fromkeys(PRODUCTION, _values(-1, -1, -1))
-
-ANONYMOUS = _values(60, -1, -1)
-"""Authentication and public routes, per client address."""
 
 WINDOWS = (("perSecond", 1, "sekundę"), ("perMinute", 60, "minutę"), ("perHour", 3600, "godzinę"))
 LONGEST_PENALTY_S = 3600
@@ -73,13 +79,12 @@ class Limits:
             self._default = {"production": PRODUCTION, "off": OFF}[limits]
         else:
             self._default = {**PRODUCTION, **limits}
-        self._anonymous = OFF["other"] if limits == "off" else ANONYMOUS
         self._overrides: dict[str, dict[str, Values]] = {}
         self._counters: defaultdict[tuple[str, str, str], _Counter] = defaultdict(_Counter)
 
     def effective(self, context_id: str) -> dict[str, Values]:
         """Return the values that hold for a context now."""
-        return self._overrides.get(context_id, self._default)
+        return {**self._default, **self._overrides.get(context_id, {})}
 
     def override(self, context_id: str, values: dict[str, Values] | None) -> None:
         """Set a context's values, or with None let the defaults hold again."""
@@ -89,17 +94,20 @@ class Limits:
             self._overrides[context_id] = values
 
     def count(self, context_id: str, address: str, group: str, *, at: datetime) -> None:
-        """Count one request.
+        """Count one request in its group, and before in that of all operations.
 
-        `group` may be "other:<route>": such routes share the values but not the counter;
-        "anonymous" goes by address alone. Raises TooManyRequests.
+        `group` may be "other:<route>": such routes share the values but not the counter. Raises
+        TooManyRequests.
         """
-        if group == "anonymous":
-            values = self._anonymous
-        else:
-            values = self.effective(context_id)[group.partition(":")[0]]
-        now = at.timestamp()
-        counter = self._counters[context_id, address, group]
+        for counted in ("global", group):
+            whose = "" if counted in PER_ADDRESS else context_id
+            name = counted.partition(":")[0]
+            values = self._overrides.get(whose, {}).get(name) or self._default[name]
+            if any(limit >= 0 for limit in values.values()):
+                self._count((whose, address, counted), values, at.timestamp())
+
+    def _count(self, key: tuple[str, str, str], values: Values, now: float) -> None:
+        counter = self._counters[key]
         wait_s, limit, word = _breach(counter, values, now)
         if now < counter.blocked_until:
             counter.strikes += 1
@@ -160,7 +168,11 @@ class LimitRoutes:
         wanted = call.json().get("rateLimits")
         if not isinstance(wanted, dict):
             raise BadRequest(21405, "'Rate Limits' must not be empty.")
-        values = {group: _read_values(group, wanted.get(group)) for group in PRODUCTION}
+        values = {
+            group: _read_values(group, wanted.get(group))
+            for group in PRODUCTION
+            if group not in FIXED
+        }
         self.limits.override(call.context_id, values)
         return Response(status=200)
 
@@ -171,7 +183,8 @@ class LimitRoutes:
 
     def set_production(self, call: Call) -> Response:
         """Answer POST /testdata/rate-limits/production."""
-        self.limits.override(call.context_id, PRODUCTION)
+        values = {group: limit for group, limit in PRODUCTION.items() if group not in FIXED}
+        self.limits.override(call.context_id, values)
         return Response(status=200)
 
 
