@@ -17,7 +17,7 @@ from ksef_emulator.api.answers import json_answer
 from ksef_emulator.api.calls import Call, Route
 from ksef_emulator.api.credentials import Context, Credentials, LoginFailed
 from ksef_emulator.api.errors import BadRequest
-from ksef_emulator.api.jwt import ACCESS, OPERATION, REFRESH, Signer
+from ksef_emulator.api.jwt import ACCESS, LIFETIMES_S, OPERATION, REFRESH, Signer
 from ksef_emulator.api.keys import PublicKeys
 from ksef_emulator.api.operations import Operation, Operations
 from ksef_emulator.clock import iso_ticks, to_ticks
@@ -35,6 +35,11 @@ METHODS = {
         "category": "XadesSignature",
         "code": "xades.qualified-seal",
         "displayName": "Pieczęć kwalifikowana",
+    },
+    "QualifiedSignature": {
+        "category": "XadesSignature",
+        "code": "xades.qualified-signature",
+        "displayName": "Podpis kwalifikowany",
     },
 }
 
@@ -79,8 +84,8 @@ class AuthRoutes:
         plain = self._decrypted(encrypted, body.get("publicKeyId"), call.at)
         operation = self.operations.start("Token", context, call.at)
         try:
-            token = self.credentials.find_token(_token_value(plain, issued), context)
-            operation.subject_nip, operation.permissions = token.subject_nip, token.permissions
+            subject, token = self.credentials.find_token(_token_value(plain, issued), context)
+            operation.subject, operation.permissions = subject, token.permissions
         except LoginFailed as failure:
             operation.failure = failure
         return self._accepted(call, operation)
@@ -89,10 +94,10 @@ class AuthRoutes:
         """Answer POST /auth/xades-signature."""
         signed = xades.read_signed_request(call.request.get_data(), at=call.at)
         self.operations.use_challenge(signed.challenge, call.at)
-        operation = self.operations.start("QualifiedSeal", signed.context, call.at)
+        operation = self.operations.start(signed.method, signed.context, call.at)
+        operation.subject = signed.subject
         try:
-            operation.permissions = self.credentials.permissions_of(signed.nip, signed.context)
-            operation.subject_nip = signed.nip or ""
+            operation.permissions = self.credentials.permissions_of(signed.subject, signed.context)
         except LoginFailed as failure:
             operation.failure = failure
         return self._accepted(call, operation)
@@ -106,10 +111,10 @@ class AuthRoutes:
             "authenticationMethod": operation.method,
             "authenticationMethodInfo": METHODS[operation.method],
             "status": self._status(operation),
+            "isTokenRedeemed": operation.is_redeemed,
         }
-        if operation.redeemed:
-            refresh_until = operation.redeemed + timedelta(days=7)
-            body["isTokenRedeemed"] = True
+        if operation.is_redeemed:
+            refresh_until = operation.started + timedelta(seconds=LIFETIMES_S[REFRESH])
             body["refreshTokenValidUntil"] = iso_ticks(to_ticks(refresh_until))
         if operation.refreshed:
             body["lastTokenRefreshDate"] = iso_ticks(to_ticks(operation.refreshed))
@@ -124,15 +129,16 @@ class AuthRoutes:
             raise BadRequest(
                 21301, f"Status uwierzytelniania ({code}) nie pozwala na pobranie tokenów."
             )
-        if operation.redeemed:
+        if operation.is_redeemed:
             detail = f"Tokeny dla operacji uwierzytelniania {reference} zostały już pobrane."
             raise BadRequest(21301, detail)
-        operation.redeemed = call.at
-        claims = operation.claims()
+        operation.is_redeemed = True
+        # Both were made when the login began, as their recorded times tell.
+        at, claims = operation.started, operation.refresh_claims()
         return json_answer(
             {
-                "accessToken": self.signer.issue(ACCESS, claims, at=call.at),
-                "refreshToken": self.signer.issue(REFRESH, claims, at=call.at),
+                "accessToken": self.signer.issue(ACCESS, operation.claims(), at=at),
+                "refreshToken": self.signer.issue(REFRESH, claims, at=at),
             }
         )
 

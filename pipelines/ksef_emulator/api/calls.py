@@ -20,7 +20,10 @@ SESSION_RIGHTS = ("InvoiceWrite", "Introspection", "PefInvoiceWrite", "Enforceme
 
 
 OWNER = "Owner"
-OWNER_PERMISSIONS = ("Introspection", "InvoiceRead", "InvoiceWrite", "CredentialsManage")
+OWNER_PERMISSIONS = (
+    *("CredentialsManage", "CredentialsRead", "InvoiceWrite", "InvoiceRead", "Introspection"),
+    *("SubunitManage", "EnforcementOperations", "CollectiveIdentifierManage"),
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Call:
 
     @property
     def subject_nip(self) -> str:
-        return str(json.loads(self.claims["sud"])["SubjectIdentifier"]["Value"])
+        return str(json.loads(self.claims["sud"])["subjectIdentifier"]["value"])
 
     @property
     def address(self) -> str:

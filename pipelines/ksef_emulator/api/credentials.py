@@ -6,12 +6,37 @@ Source: uwierzytelnianie.md
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from ksef_emulator.api.calls import OWNER, OWNER_PERMISSIONS
 from ksef_emulator.world.taxpayers import KsefToken, Taxpayer
 
 Context = tuple[str, str]
 """Type (Nip, InternalId, NipVatUe, PeppolId) and value."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who logs in: type (Nip, Pesel, Fingerprint) and value, and what the certificate tells."""
+
+    kind: str
+    value: str
+    name: str
+    organization: str | None = None
+
+    def details(self) -> dict[str, object]:
+        """Return the claim `sud`."""
+        told: dict[str, object] = {
+            "subjectIdentifier": {"type": self.kind, "value": self.value},
+            "commonName": self.name,
+        }
+        if self.organization:
+            told |= {
+                "countryName": "PL",
+                "organizationName": self.organization,
+                "organizationIdentifier": f"VATPL-{self.value}",
+            }
+        return told
 
 
 class LoginFailed(Exception):
@@ -35,8 +60,8 @@ class Credentials:
             for token in who.tokens
         }
 
-    def find_token(self, value: str, context: Context) -> KsefToken:
-        """Find a KSeF token that works in a context. Raises LoginFailed."""
+    def find_token(self, value: str, context: Context) -> tuple[Subject, KsefToken]:
+        """Find a KSeF token that works in a context, and whose it is. Raises LoginFailed."""
         if value not in self._tokens:
             raise LoginFailed(450, "Nieprawidłowy token")
         token, own_context = self._tokens[value]
@@ -47,13 +72,14 @@ class Credentials:
             raise LoginFailed(450, "Token unieważniony")
         if token.state != "Active":
             raise LoginFailed(450, "Token nieaktywny")
-        return token
+        name = self._by_context[context].name
+        return Subject("Nip", token.subject_nip, name, name), token
 
-    def permissions_of(self, nip: str | None, context: Context) -> tuple[str, ...]:
+    def permissions_of(self, subject: Subject, context: Context) -> tuple[str, ...]:
         """Return what the holder of a certificate may do. Raises LoginFailed when nothing."""
         taxpayer = self._by_context.get(context)
-        if taxpayer and nip == taxpayer.context_id:
+        if taxpayer and (subject.kind, subject.value) == ("Nip", taxpayer.context_id):
             return self._owner_permissions
-        if taxpayer and nip == taxpayer.writer_nip:
+        if taxpayer and (subject.kind, subject.value) == ("Nip", taxpayer.writer_nip):
             return ("InvoiceWrite",)
         raise LoginFailed(415, "Brak przypisanych uprawnień")

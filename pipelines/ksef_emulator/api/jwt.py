@@ -1,4 +1,4 @@
-"""The three tokens of a login as signed JWTs (HS256) with the claims users have seen.
+"""The three tokens of a login as signed JWTs (HS256) with the claims of recorded ones.
 
 Source: POST /auth/token/redeem (example), uwierzytelnianie.md
 """
@@ -8,14 +8,15 @@ from __future__ import annotations
 import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ksef_emulator.clock import iso_ticks, to_ticks
 from ksef_emulator.identifiers import digest
 
-OPERATION, ACCESS, REFRESH = "OperationToken", "ContextToken", "RefreshToken"
+OPERATION, ACCESS, REFRESH = "AuthenticationToken", "ContextToken", "RefreshToken"
 LIFETIMES_S = {OPERATION: 45 * 60, ACCESS: 15 * 60, REFRESH: 7 * 86_400}
+ISSUER = "ksef-api-te"
 
 Claims = dict[str, Any]
 
@@ -37,20 +38,19 @@ class Signer:
     def issue(self, typ: str, claims: Claims, *, at: datetime) -> dict[str, str]:
         """Return {token, validUntil}; the same claims in the same second give the same token."""
         issued = int(at.timestamp())
-        expires = issued + LIFETIMES_S[typ]
         body = {
             "typ": typ,
             **claims,
-            "exp": expires,
+            "exp": issued + LIFETIMES_S[typ],
             "iat": issued,
-            "iss": "ksef-api",
-            "aud": "ksef-api",
+            "iss": ISSUER,
+            "aud": ISSUER,
         }
         parts = ({"alg": "HS256", "typ": "JWT"}, body)
         signed = ".".join(
             _encode(json.dumps(part, separators=(",", ":")).encode()) for part in parts
         )
-        valid_until = to_ticks(datetime.fromtimestamp(expires, at.tzinfo))
+        valid_until = to_ticks(at + timedelta(seconds=LIFETIMES_S[typ]))
         return {
             "token": f"{signed}.{self._signature(signed)}",
             "validUntil": iso_ticks(valid_until),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
 
-from ksef_emulator.api.credentials import Context, LoginFailed
+from ksef_emulator.api.credentials import Context, LoginFailed, Subject
 from ksef_emulator.api.errors import BadRequest
 from ksef_emulator.api.jwt import Claims
 from ksef_emulator.identifiers import digest, reference_number
@@ -26,28 +26,35 @@ class Operation:
     method: str
     context: Context
     started: datetime
-    subject_nip: str = ""
+    subject: Subject | None = None
     permissions: tuple[str, ...] = ()
     failure: LoginFailed | None = None
     polls: int = 0
-    redeemed: datetime | None = None
+    is_redeemed: bool = False
     refreshed: datetime | None = None
 
     def claims(self) -> Claims:
-        subject = {"SubjectIdentifier": {"Type": "Nip", "Value": self.subject_nip}}
-        permissions = json.dumps(self.permissions)
+        """Return what an access token says; lists and objects are JSON in texts."""
         return {
             "cit": self.context[0],
             "civ": self.context[1],
             "aum": self.method,
             "arn": self.reference_number,
-            "sud": json.dumps(subject),
-            "per": permissions,
-            "pec": permissions,
+            "sud": _compact(self.subject.details() if self.subject else {}),
+            "per": _compact(self.permissions),
+            "pec": "[]",
             "rol": "[]",
             "pep": "[]",
-            "iop": "{}",
+            "iop": "[]",
         }
+
+    def refresh_claims(self) -> Claims:
+        """Return what a refresh token says."""
+        return {"cit": self.context[0], "civ": self.context[1], "arn": self.reference_number}
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 class Operations:
