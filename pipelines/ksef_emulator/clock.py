@@ -28,9 +28,14 @@ def to_datetime(ticks: int) -> datetime:
 
 
 def iso_ticks(ticks: int) -> str:
-    """Write a moment as KSeF does: 7 decimals and +00:00."""
+    """Write a moment as KSeF does: up to 7 decimals, without zeros at their end, and +00:00.
+
+    A whole second has all seven: it is an emulated clock that stands on it, never KSeF's.
+    Source: recorded challenges and permanentStorageDates with 6 decimals among those with 7
+    """
     seconds, fraction = divmod(ticks, TICKS_PER_S)
-    return f"{_iso_second(seconds)}.{fraction:07d}+00:00"
+    decimals = f"{fraction:07d}"
+    return f"{_iso_second(seconds)}.{decimals.rstrip('0') or decimals}+00:00"
 
 
 def iso_micros(ticks: int) -> str:

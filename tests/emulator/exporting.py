@@ -9,6 +9,7 @@ import zipfile
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -148,5 +149,5 @@ class Exporter:
 
 
 def moment_of(text: str) -> str:
-    """Cut a date to the 6 decimals that _metadata.json has."""
-    return text[:26] + text[-6:]
+    """Write a date with the 6 decimals that _metadata.json has."""
+    return datetime.fromisoformat(text).isoformat(timespec="microseconds")

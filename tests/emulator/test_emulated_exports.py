@@ -65,31 +65,34 @@ def test_a_larger_export_takes_longer(make: Make) -> None:
 @pytest.mark.parametrize(
     ("changes", "detail"),
     [
-        ({"dates": {"from": None}}, "'From' must not be empty."),
-        ({"dates": {"from": "2026-06-01T00:00:00Z"}}, "'dateRange' must not exceed 100 days."),
+        ({"dates": {"from": None}}, "'filters.dateRange.from' must not be empty."),
+        (
+            {"dates": {"from": "2026-06-01T00:00:00Z"}},
+            "'filters.dateRange' must not exceed 100 days.",
+        ),
         (
             {"dates": {"from": "2026-01-01T00:00:00Z", "to": "2026-04-11T00:00:01Z"}},
-            "'dateRange' must not exceed 100 days.",
+            "'filters.dateRange' must not exceed 100 days.",
         ),
         (
             {"dates": {"to": "2026-09-06T00:00:00Z"}},
-            "'From' must be less than or equal to 'To'.",
+            "'filters.dateRange.from' must be less than or equal to 'filters.dateRange.to'.",
         ),
         (
             {"dates": {"from": "yesterday"}},
             "The JSON value could not be converted. Path: $.filters.dateRange.from.",
         ),
-        ({"dates": {"dateType": None}}, "'Date Type' must not be empty."),
-        ({"filters": {"dateRange": None}}, "'Date Range' must not be empty."),
+        ({"dates": {"dateType": None}}, "'filters.dateRange.dateType' must not be empty."),
+        ({"filters": {"dateRange": None}}, "'filters.dateRange' must not be empty."),
         (
             {"filters": {"subjectType": "Subject4"}},
-            "The JSON value could not be converted. Path: $.subjectType.",
+            "The JSON value could not be converted. Path: $.filters.subjectType.",
         ),
         (
             {"filters": {"ksefNumber": "1234567890"}},
-            "'Ksef Number' is not in the correct format.",
+            "'filters.ksefNumber' is not in the correct format.",
         ),
-        ({"encryption": None}, "'Encryption' must not be empty."),
+        ({"encryption": None}, "'encryption' must not be empty."),
         (
             {"compressionType": "Rar"},
             "The JSON value could not be converted. Path: $.compressionType.",
@@ -102,6 +105,32 @@ def test_malformed_requests_are_refused_in_net_words(
     answer = exporter.post(**changes)
     assert codes(answer) == [21405]
     assert details(answer) == [detail]
+
+
+def test_all_problems_of_a_request_are_told_at_once_as_recorded(exporter: Exporter) -> None:
+    answer = exporter.post(filters={"subjectType": None, "dateRange": None})
+    assert codes(answer) == [21405]
+    assert details(answer) == [
+        "'filters.subjectType' must not be empty.",
+        "'filters.dateRange' must not be empty.",
+    ]
+    answer = exporter.post(
+        dates={"dateType": None}, filters={"sellerNip": "0"}, encryption={"publicKeyId": "short"}
+    )
+    assert details(answer) == [
+        "'filters.dateRange.dateType' must not be empty.",
+        "'filters.sellerNip' is not in the correct format.",
+        "'encryption.encryptedSymmetricKey' must not be empty.",
+        "'encryption.initializationVector' must not be empty.",
+        "'encryption.publicKeyId' is not in the correct format.",
+    ]
+
+
+def test_json_of_the_wrong_type_is_told_alone(exporter: Exporter) -> None:
+    answer = exporter.post(filters={"subjectType": None, "isSelfInvoicing": "no"})
+    assert details(answer) == [
+        "The JSON value could not be converted. Path: $.filters.isSelfInvoicing."
+    ]
 
 
 def test_a_hundred_days_are_allowed_and_dates_without_an_offset_are_polish(

@@ -23,7 +23,7 @@ def pages(
         page = client.get(url, params=query, headers={**headers, "x-continuation-token": token})
         assert page.status_code == 200, page.text
         yield page.json()
-        token = page.json()["continuationToken"]
+        token = page.json().get("continuationToken")
 
 
 def listed(client: httpx.Client, headers: Headers, **query: Any) -> list[dict[str, Any]]:
@@ -198,7 +198,7 @@ def test_a_reference_number_finds_one_session(
         ),
         (
             {"sessionType": "Batch", "pageSize": "1001"},
-            "'Page Size' must be between 10 and 1000. You entered 1001.",
+            "'pageSize' must be between 10 and 1000. You entered 1001.",
         ),
         (
             {"sessionType": "Batch", "dateCreatedFrom": "2026-09-07T00:00:00 02:00"},
@@ -217,6 +217,20 @@ def test_bad_parameters_are_refused_in_net_words(
     assert answer.status_code == 400
     assert codes(answer) == [21405]
     assert answer.json()["exception"]["exceptionDetailList"][0]["details"] == [detail]
+
+
+def test_all_bad_parameters_are_told_at_once(client: httpx.Client, headers: Headers) -> None:
+    query = {"dateCreatedTo": "soon", "dateModifiedFrom": "now", "statuses": "Open"}
+    query["pageSize"] = "9"
+    answer = client.get("/sessions", params=query, headers=headers)
+    assert codes(answer) == [21405]
+    assert answer.json()["exception"]["exceptionDetailList"][0]["details"] == [
+        "The SessionType field is required.",
+        "The value 'Open' is not valid for Statuses.",
+        "The value 'soon' is not valid for DateCreatedTo.",
+        "The value 'now' is not valid for DateModifiedFrom.",
+        "'pageSize' must be between 10 and 1000. You entered 9.",
+    ]
 
 
 @pytest.mark.parametrize("token", ["nonsense", b64encode(b"[]").decode(), "W3sidG9rZW4iOiIifV0="])

@@ -90,10 +90,10 @@ def test_downloads_are_outside_the_limits_and_can_be_looked_at(
     served = app.requests[-1]
     assert (served.group, served.route, served.status) == (
         "storage",
-        "/storage/01/<path:path>",
+        "/storage/<container>/<path:path>",
         200,
     )
-    assert served.path.startswith("/storage/01/20260922-eh-")
+    assert served.path.startswith("/storage/06/20260922-eh-")
     assert served.context_id == ""
 
 
@@ -114,7 +114,7 @@ def test_faults_strike_storage_too(
     kind: Any,
     status: int,
 ) -> None:
-    faults = [Fault(kind, path="/invoice-part/")]
+    faults = [Fault(kind, path="/invoice-package/")]
     settings = ExportSettings(duration_s=0)
     client = connect(Emulator(world, clock, faults=faults, exports=settings))
     url = Exporter(client, headers, clock).package()["parts"][0]["url"]

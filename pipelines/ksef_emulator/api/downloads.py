@@ -9,6 +9,7 @@ Source: partial URLs in GET /invoices/exports/{referenceNumber}; errors as Azure
 from __future__ import annotations
 
 import hmac
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,12 +23,19 @@ from ksef_emulator.api.calls import Call, Route
 from ksef_emulator.clock import iso_ticks, to_ticks
 from ksef_emulator.identifiers import digest, sha256_base64
 
-CONTAINER = "/storage/01/"
+CONTAINERS = {"session-upo": "01", "invoice-upo": "01", "invoice-package": "06"}
+"""The number in the path of an address, by folder."""
+
 STORAGE = "storage"
 """The group of requests for blobs; no limit holds."""
 
 UPO_LIFETIME = timedelta(days=3)
-SIGNED = ("skoid", "sktid", "se", "sr", "sp", "sv")
+KEY_LIFETIME = timedelta(days=7)
+"""Addresses are signed with a key that the store delegated for so long."""
+
+STARTS_EARLIER = timedelta(minutes=5)
+VERSION = "2025-01-05"
+SIGNED = ("skoid", "sktid", "skt", "ske", "sks", "skv", "sv", "st", "se", "sr", "sp")
 NOT_AUTHENTICATED = (
     "Server failed to authenticate the request. Make sure the value of Authorization header is"
     " formed correctly including the signature."
@@ -48,23 +56,30 @@ class Links:
         self._secret = digest(seed, "storage secret")
         self._numbers = count()
 
-    def sign(self, root: str, path: str, context_id: str, until: datetime) -> str:
-        """Return the address of a blob, valid until a moment."""
+    def sign(self, call: Call, path: str, until: datetime, root: str | None = None) -> str:
+        """Return the address of a blob of the caller's, valid until a moment."""
+        day = call.at.replace(hour=0, minute=0, second=0)
         query = {
             "skoid": str(UUID(bytes=digest("skoid", next(self._numbers))[:16])),
-            "sktid": str(UUID(int=int(context_id))),
-            "se": f"{until:%Y-%m-%dT%H:%M:%SZ}",
+            "sktid": str(UUID(int=int(call.context_id))),
+            "skt": _second(day),
+            "ske": _second(day + KEY_LIFETIME),
+            "sks": "b",
+            "skv": VERSION,
+            "sv": VERSION,
+            "st": _second(call.at - STARTS_EARLIER),
+            "se": _second(until),
             "sr": "b",
             "sp": "r",
-            "sv": "2025-01-05",
         }
         query["sig"] = self._signature(path, query)
-        return f"{root}{CONTAINER}{quote(path)}?{urlencode(query)}"
+        container = CONTAINERS[path.split("/")[1]]
+        return f"{root or call.root}/storage/{container}/{quote(path)}?{urlencode(query)}"
 
     def of_upo(self, call: Call, path: str) -> tuple[str, datetime]:
         """Sign the address of a receipt anew; return it and until when it holds."""
         until = call.at + UPO_LIFETIME
-        return self.sign(call.root, path, call.context_id, until), until
+        return self.sign(call, path, until), until
 
     def is_signed(self, path: str, query: Mapping[str, str]) -> bool:
         signature = self._signature(path, query)
@@ -72,7 +87,11 @@ class Links:
 
     def _signature(self, path: str, query: Mapping[str, str]) -> str:
         signed = "\n".join([path, *(query.get(name, "") for name in SIGNED)])
-        return hmac.digest(self._secret, signed.encode(), "sha256").hex()
+        return b64encode(hmac.digest(self._secret, signed.encode(), "sha256")).decode()
+
+
+def _second(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 @dataclass(frozen=True)
@@ -87,16 +106,20 @@ class DownloadRoutes:
     refuses_tokens: bool
 
     def routes(self) -> tuple[Route, ...]:
-        return (Route("GET", f"{CONTAINER}<path:path>", self.download, STORAGE),)
+        return (Route("GET", "/storage/<container>/<path:path>", self.download, STORAGE),)
 
-    def download(self, call: Call, path: str) -> Response:
-        """Answer GET /storage/01/… with a blob, or a range of it."""
+    def download(self, call: Call, container: str, path: str) -> Response:
+        """Answer GET /storage/… with a blob, or a range of it."""
         query = call.request.args
         if "Authorization" in call.request.headers and self.refuses_tokens:
             return _refused(call, 400, "InvalidAuthenticationInfo", NO_TOKENS)
         if not self.links.is_signed(path, query) or call.at > datetime.fromisoformat(query["se"]):
             return _refused(call, 403, "AuthenticationFailed", NOT_AUTHENTICATED)
         reference, folder, name = path.split("/")
+        if container != CONTAINERS[folder]:
+            return _refused(
+                call, 404, "ContainerNotFound", "The specified container does not exist."
+            )
         read, content_type = self.folders[folder]
         content = read(call, f"{UUID(query['sktid']).int:010d}", reference.upper(), name)
         if content is None:

@@ -16,7 +16,7 @@ from ksef_emulator.api.downloads import Links
 from ksef_emulator.api.jwt import ACCESS
 from ksef_emulator.api.lookup import Lookup
 from ksef_emulator.api.paging import Pages
-from ksef_emulator.clock import iso_seconds, to_ticks
+from ksef_emulator.clock import iso_ticks, to_ticks
 from ksef_emulator.world.invoices import Invoice
 from ksef_emulator.world.rows import Row
 from ksef_emulator.world.sessions import Session
@@ -67,5 +67,5 @@ class InvoiceRoutes:
             folder = f"{session.draft.reference_number.lower()}/invoice-upo"
             url, until = self.links.of_upo(call, f"{folder}/upo_{invoice.ksef_number}.xml")
             row["upoDownloadUrl"] = url
-            row["upoDownloadUrlExpirationDate"] = iso_seconds(to_ticks(until))
+            row["upoDownloadUrlExpirationDate"] = iso_ticks(to_ticks(until))
         return row

@@ -21,7 +21,7 @@ from werkzeug.wrappers import Response
 from ksef_emulator.api.answers import json_answer
 from ksef_emulator.api.calls import Call, Route
 from ksef_emulator.api.errors import BadRequest
-from ksef_emulator.clock import iso_ticks, to_ticks
+from ksef_emulator.clock import iso_seconds, to_ticks
 
 TOKEN_USAGE, SYMMETRIC_USAGE = "KsefTokenEncryption", "SymmetricKeyEncryption"
 SUBJECT = x509.Name(
@@ -64,8 +64,8 @@ class PublicKey:
             "certificate": b64encode(der).decode(),
             "certificateId": b64encode(sha256(der).digest()).decode(),
             "publicKeyId": self.public_key_id,
-            "validFrom": iso_ticks(to_ticks(self.certificate.not_valid_before_utc)),
-            "validTo": iso_ticks(to_ticks(self.certificate.not_valid_after_utc)),
+            "validFrom": iso_seconds(to_ticks(self.certificate.not_valid_before_utc)),
+            "validTo": iso_seconds(to_ticks(self.certificate.not_valid_after_utc)),
             "usage": [self.usage],
         }
 

@@ -50,8 +50,9 @@ class Pages:
         length = _short_length(seal, position, size) if self.short else size
         page = found[position.offset : position.offset + length]
         is_last = position.offset + len(page) >= len(found)
-        token = None if is_last else seal.token(_following(position, page))
-        return json_answer({"continuationToken": token, name: [row(item) for item in page]})
+        # KSeF leaves out what is empty; no recorded last page has the name.
+        token = {} if is_last else {"continuationToken": seal.token(_following(position, page))}
+        return json_answer({**token, name: [row(item) for item in page]})
 
 
 def _following(position: Position, page: Sequence[object]) -> Position:

@@ -36,7 +36,7 @@ def page_size(query: Query) -> int:
         raise _not_valid(value, "PageSize")
     size = int(value)
     if not 10 <= size <= 1000:
-        raise BadRequest(21405, f"'Page Size' must be between 10 and 1000. You entered {size}.")
+        raise BadRequest(21405, f"'pageSize' must be between 10 and 1000. You entered {size}.")
     return size
 
 

@@ -13,10 +13,11 @@ from ksef_emulator.api import parameters
 from ksef_emulator.api.answers import json_answer
 from ksef_emulator.api.calls import SESSION_RIGHTS, Call, Route
 from ksef_emulator.api.downloads import Links
+from ksef_emulator.api.errors import Problems
 from ksef_emulator.api.jwt import ACCESS
 from ksef_emulator.api.lookup import Lookup, visible_creator
 from ksef_emulator.api.paging import Pages
-from ksef_emulator.clock import iso_seconds, to_ticks
+from ksef_emulator.clock import iso_ticks, to_ticks
 from ksef_emulator.world.receipts import Receipts
 from ksef_emulator.world.rows import Row
 from ksef_emulator.world.sessions import LONGEST_LIFE, Session
@@ -127,23 +128,31 @@ class SessionRoutes:
         return {
             "referenceNumber": upo_reference,
             "downloadUrl": url,
-            "downloadUrlExpirationDate": iso_seconds(to_ticks(until)),
+            "downloadUrlExpirationDate": iso_ticks(to_ticks(until)),
         }
 
     def _filter(self, call: Call) -> SessionFilter:
         query = call.request.args
 
+        problems = Problems()
+
         def bounds(name: str) -> Bounds:
-            return parameters.moment(query, f"{name}From"), parameters.moment(query, f"{name}To")
+            low, high = (
+                problems.read(parameters.moment, query, f"{name}{end}") for end in ("From", "To")
+            )
+            return low, high
 
         reference = query.get("referenceNumber")
-        return SessionFilter(
-            session_type=parameters.session_type(query),
-            reference_number=None if reference is None else parameters.reference(reference),
-            statuses=parameters.statuses(query),
+        wanted = SessionFilter(
+            session_type=problems.read(parameters.session_type, query),
+            reference_number=reference and problems.read(parameters.reference, reference),
+            statuses=problems.read(parameters.statuses, query),
             created=bounds("dateCreated"),
             closed=bounds("dateClosed"),
             modified=bounds("dateModified"),
             inclusive=self.inclusive_bounds,
             creator_nip=visible_creator(call),
         )
+        problems.read(parameters.page_size, query)
+        problems.refuse()
+        return wanted

@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
-from ksef_emulator.api.errors import BadRequest
+from ksef_emulator.api.errors import BadRequest, Problems, Unreadable
 from ksef_emulator.api.parameters import KSEF_NUMBER, NIP, read_moment
 from ksef_emulator.clock import HOUR
 from ksef_emulator.world.rows import DateType, Row
 from ksef_emulator.world.taxpayers import SubjectType
+
+Value = TypeVar("Value")
 
 LONGEST_SPAN = 100 * 24 * HOUR
 """Since 2.7.1 (#854)."""
@@ -28,8 +30,27 @@ INVOICE_TYPES = (
 )
 AMOUNTS = {"Brutto": "grossAmount", "Netto": "netAmount", "Vat": "vatAmount"}
 
-Fields = Mapping[str, Any]
 Matches = Callable[[Row], bool]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """An object of the body, where it lies in it, and what is wrong with the body so far."""
+
+    values: Mapping[str, Any]
+    path: str = ""
+    problems: Problems = field(default_factory=Problems)
+
+    def get(self, name: str) -> Any:
+        return self.values.get(name)
+
+    def name(self, name: str) -> str:
+        """Name a field from the top of the body on, as KSeF does."""
+        return f"{self.path}.{name}".lstrip(".")
+
+    def read(self, reader: Callable[..., Value], *arguments: object) -> Value:
+        """Read something of the object with a reader that takes it first."""
+        return self.problems.read(reader, self, *arguments)
 
 
 @dataclass(frozen=True)
@@ -53,43 +74,41 @@ class ExportRequest:
     public_key_id: str | None
 
 
-def read_export_request(body: Fields, *, now: int) -> ExportRequest:
-    """Read the body of POST /invoices/exports. Raises BadRequest 21405."""
-    encryption = _object(body, "encryption")
-    filters = _object(body, "filters")
-    dates = _object(filters, "dateRange", "filters")
-    date_type = cast(DateType, _one_of(DATE_TYPES, dates, "dateType", required=True))
-    low, high = _bounds(dates, now)
-    vector = _bytes(encryption, "initializationVector")
-    if len(vector) != 16:
-        raise BadRequest(21405, "'Initialization Vector' must be 16 bytes long.")
-    key_id = _text(encryption, "publicKeyId", r"[A-Za-z0-9+/]{43}=")
-    return ExportRequest(
-        subject_type=cast(
-            SubjectType, _one_of(SUBJECT_TYPES, filters, "subjectType", required=True)
-        ),
-        date_type=date_type,
+def read_export_request(body: Mapping[str, Any], *, now: int) -> ExportRequest:
+    """Read the body of POST /invoices/exports. Raises BadRequest 21405 with all that is wrong."""
+    whole = Fields(body)
+    encryption, filters = _object(whole, "encryption"), _object(whole, "filters")
+    subject_type = filters.read(_required, SUBJECT_TYPES, "subjectType")
+    dates = _object(filters, "dateRange")
+    date_type = dates.read(_required, DATE_TYPES, "dateType")
+    low, high = dates.read(_bounds, now) or (0, None)
+    request = ExportRequest(
+        subject_type=cast(SubjectType, subject_type),
+        date_type=cast(DateType, date_type),
         low=low,
         high=high,
         restrict=_flag(dates, "restrictToPermanentStorageHwmDate") is True
         and date_type == "PermanentStorage",
         matches=_all_of(_conditions(filters)),
-        only_metadata=_flag(body, "onlyMetadata", nullable=False) is True,
-        compression_type=_one_of(("Zip", "TarGz"), body, "compressionType") or "Zip",
-        encrypted_key=_bytes(encryption, "encryptedSymmetricKey"),
-        initialization_vector=vector,
-        public_key_id=key_id,
+        only_metadata=_flag(whole, "onlyMetadata", nullable=False) is True,
+        compression_type=_one_of(whole, ("Zip", "TarGz"), "compressionType") or "Zip",
+        encrypted_key=encryption.read(_bytes, "encryptedSymmetricKey"),
+        initialization_vector=encryption.read(_vector),
+        public_key_id=encryption.read(_text, "publicKeyId", r"[A-Za-z0-9+/]{43}="),
     )
+    whole.problems.refuse()
+    return request
 
 
 def _bounds(dates: Fields, now: int) -> tuple[int, int | None]:
     low, high = _moment(dates, "from"), _moment(dates, "to")
     if low is None:
-        raise BadRequest(21405, "'From' must not be empty.")
+        raise _empty(dates, "from")
     if high is not None and high < low:
-        raise BadRequest(21405, "'From' must be less than or equal to 'To'.")
+        wrong, other = dates.name("from"), dates.name("to")
+        raise BadRequest(21405, f"'{wrong}' must be less than or equal to '{other}'.")
     if (now if high is None else high) - low > LONGEST_SPAN:
-        raise BadRequest(21405, "'dateRange' must not exceed 100 days.")
+        raise BadRequest(21405, f"'{dates.path}' must not exceed 100 days.")
     # Nothing is older than 1970, and the first days of the calendar cannot be converted.
     return max(low, 0), None if high is None else max(high, 0)
 
@@ -97,14 +116,14 @@ def _bounds(dates: Fields, now: int) -> tuple[int, int | None]:
 def _conditions(filters: Fields) -> list[Matches]:
     """Read the filters on the metadata, those that are given."""
     equal = {
-        "ksefNumber": _text(filters, "ksefNumber", KSEF_NUMBER),
-        "invoiceNumber": _text(filters, "invoiceNumber", r"(?s:.{0,256})"),
-        "invoicingMode": _one_of(("Online", "Offline"), filters, "invoicingMode"),
+        "ksefNumber": filters.read(_text, "ksefNumber", KSEF_NUMBER),
+        "invoiceNumber": filters.read(_text, "invoiceNumber", r"(?s:.{0,256})"),
+        "invoicingMode": _one_of(filters, ("Online", "Offline"), "invoicingMode"),
         "isSelfInvoicing": _flag(filters, "isSelfInvoicing"),
         "hasAttachment": _flag(filters, "hasAttachment"),
     }
-    seller = _text(filters, "sellerNip", NIP)
-    form = _one_of(("FA", "PEF", "FA_RR"), filters, "formType")
+    seller = filters.read(_text, "sellerNip", NIP)
+    form = _one_of(filters, ("FA", "PEF", "FA_RR"), "formType")
     wanted = {name: value for name, value in equal.items() if value is not None}
     conditions: list[Matches] = [lambda row: all(row[n] == v for n, v in wanted.items())]
     if seller is not None:
@@ -125,26 +144,28 @@ def _any_of(filters: Fields, name: str, field: str, pattern: str) -> list[Matche
     if values is None:
         return []
     if not isinstance(values, list):
-        raise _not_convertible(name)
-    chosen = {_text({name: value}, name, pattern) or _refuse(name) for value in values}
-    return [lambda row: row[field] in chosen] if chosen else []
+        raise _not_convertible(filters, name)
+    for value in values:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
+            raise _not_convertible(filters, name)
+    return [lambda row: row[field] in values] if values else []
 
 
 def _amount(filters: Fields) -> list[Matches]:
-    amount = _object(filters, "amount", "filters", required=False)
-    if amount is None:
+    if filters.get("amount") is None:
         return []
-    field = AMOUNTS[_one_of(tuple(AMOUNTS), amount, "type", required=True) or ""]
+    amount = _object(filters, "amount")
+    field = AMOUNTS.get(amount.read(_required, tuple(AMOUNTS), "type"), "")
     low, high = _number(amount, "from"), _number(amount, "to")
     return [lambda row: (low is None or low <= row[field]) and (high is None or row[field] <= high)]
 
 
 def _buyer(filters: Fields) -> list[Matches]:
-    buyer = _object(filters, "buyerIdentifier", "filters", required=False)
-    if buyer is None:
+    if filters.get("buyerIdentifier") is None:
         return []
-    kind = _one_of(("Nip", "VatUe", "Other", "None"), buyer, "type", required=True)
-    value = _text(buyer, "value", r"(?s:.{0,50})")
+    buyer = _object(filters, "buyerIdentifier")
+    kind = buyer.read(_required, ("Nip", "VatUe", "Other", "None"), "type")
+    value = buyer.read(_text, "value", r"(?s:.{0,50})")
 
     def matches(row: Row) -> bool:
         identifier = row["buyer"]["identifier"]
@@ -153,13 +174,15 @@ def _buyer(filters: Fields) -> list[Matches]:
     return [matches]
 
 
-def _object(fields: Fields, name: str, path: str = "", *, required: bool = True) -> Any:
-    value = fields.get(name)
-    if value is None and required:
-        raise _empty(name)
-    if value is not None and not isinstance(value, dict):
-        raise _not_convertible(f"{path}.{name}".lstrip("."))
-    return value
+def _object(fields: Fields, name: str) -> Fields:
+    """Return an object of an object; what one lacks that is missing itself is nobody's problem."""
+    value, path = fields.get(name), fields.name(name)
+    if value is None:
+        fields.read(_refuse_empty, name)
+        return Fields({}, path)
+    if not isinstance(value, dict):
+        raise _not_convertible(fields, name)
+    return Fields(value, path, fields.problems)
 
 
 def _text(fields: Fields, name: str, pattern: str) -> str | None:
@@ -167,35 +190,36 @@ def _text(fields: Fields, name: str, pattern: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise _not_convertible(name)
+        raise _not_convertible(fields, name)
     if not re.fullmatch(pattern, value, re.ASCII):
-        raise BadRequest(21405, f"'{_spaced(name)}' is not in the correct format.")
+        raise BadRequest(21405, f"'{fields.name(name)}' is not in the correct format.")
     return value
 
 
-def _one_of(
-    allowed: tuple[str, ...], fields: Fields, name: str, *, required: bool = False
-) -> str | None:
+def _one_of(fields: Fields, allowed: tuple[str, ...], name: str) -> str | None:
     value = fields.get(name)
-    if value is None and required:
-        raise _empty(name)
     if value is not None and value not in allowed:
-        raise _not_convertible(name)
+        raise _not_convertible(fields, name)
     return cast("str | None", value)
+
+
+def _required(fields: Fields, allowed: tuple[str, ...], name: str) -> str:
+    return _one_of(fields, allowed, name) or _refuse_empty(fields, name)
 
 
 def _flag(fields: Fields, name: str, *, nullable: bool = True) -> bool | None:
     value = fields.get(name)
-    if not isinstance(value, bool | None) or (value is None and name in fields and not nullable):
-        raise _not_convertible(name)
+    is_null = value is None and name in fields.values
+    if not isinstance(value, bool | None) or (is_null and not nullable):
+        raise _not_convertible(fields, name)
     return value
 
 
 def _number(fields: Fields, name: str) -> float | None:
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float | None):
-        raise _not_convertible(name)
-    return value
+        raise _not_convertible(fields, name)
+    return cast("float | None", value)
 
 
 def _moment(fields: Fields, name: str) -> int | None:
@@ -205,31 +229,35 @@ def _moment(fields: Fields, name: str) -> int | None:
     try:
         return read_moment(value)
     except (TypeError, ValueError):
-        raise _not_convertible(f"filters.dateRange.{name}") from None
+        raise _not_convertible(fields, name) from None
 
 
 def _bytes(fields: Fields, name: str) -> bytes:
     value = fields.get(name)
     if value is None or value == "":
-        raise _empty(name)
+        raise _empty(fields, name)
     try:
         return b64decode(value, validate=True)
     except (TypeError, ValueError):
-        raise _not_convertible(f"encryption.{name}") from None
+        raise _not_convertible(fields, name) from None
 
 
-def _refuse(name: str) -> str:
-    raise _not_convertible(name)
+def _vector(encryption: Fields) -> bytes:
+    vector = _bytes(encryption, "initializationVector")
+    if len(vector) != 16:
+        name = encryption.name("initializationVector")
+        raise BadRequest(21405, f"'{name}' must be 16 bytes long.")
+    return vector
 
 
-def _empty(name: str) -> BadRequest:
-    return BadRequest(21405, f"'{_spaced(name)}' must not be empty.")
+def _refuse_empty(fields: Fields, name: str) -> str:
+    raise _empty(fields, name)
 
 
-def _not_convertible(path: str) -> BadRequest:
-    return BadRequest(21405, f"The JSON value could not be converted. Path: $.{path}.")
+def _empty(fields: Fields, name: str) -> BadRequest:
+    return BadRequest(21405, f"'{fields.name(name)}' must not be empty.")
 
 
-def _spaced(name: str) -> str:
-    """Write a name as FluentValidation does: dateRange as Date Range."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name[0].upper() + name[1:])
+def _not_convertible(fields: Fields, name: str) -> Unreadable:
+    path = fields.name(name)
+    return Unreadable(f"The JSON value could not be converted. Path: $.{path}.")

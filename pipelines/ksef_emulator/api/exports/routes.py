@@ -129,15 +129,15 @@ class ExportRoutes:
         tampering = settings.tampering.get(export.number)
         name = _part_name(export, number)
         until = call.at + timedelta(seconds=settings.link_lifetime_s)
-        root = "https://storage.example" if tampering == "foreign-host" else call.root
-        path = f"{export.reference_number.lower()}/invoice-part/{name}"
+        root = "https://storage.example" if tampering == "foreign-host" else None
+        path = f"{export.reference_number.lower()}/invoice-package/{name}"
         wrong = sha256_base64(b"tampered")
         larger = tampering == "part-size"
         return {
             "ordinalNumber": number,
             "partName": name,
             "method": "GET",
-            "url": self.links.sign(root, path, export.context_id, until),
+            "url": self.links.sign(call, path, until, root),
             "partSize": part.size + larger,
             "partHash": wrong if tampering == "part-hash" else part.hash,
             "encryptedPartSize": len(part.encrypted) + larger,
