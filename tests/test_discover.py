@@ -10,6 +10,7 @@ import pytest
 
 from ksef_emulator import Fault, VirtualClock
 from kseflow.api.client import KsefClient, make_clients
+from kseflow.constants import KSEF_BEGINS
 from kseflow.loading.sessions import modified_from
 from tests.conftest import Stage
 from tests.simulation import asking
@@ -94,14 +95,18 @@ def test_a_forgotten_continuation_token_does_not_end_the_listing(busy: Stage) ->
 
 
 def test_the_window_looks_back_behind_the_cursor_and_reaches_open_sessions() -> None:
-    cursor = {"cursor": "2026-11-17T12:00:00.000000+00:00"}
+    begin = KSEF_BEGINS.isoformat()
+    cursor = {"cursor": "2026-11-17T12:00:00.000000+00:00", "reaches_back_to": begin}
     noon = datetime(2026, 11, 17, 12, tzinfo=UTC)
     assert modified_from(cursor, None, None) == noon - timedelta(hours=2)
     assert modified_from(cursor, None, noon - timedelta(hours=9)) == noon - timedelta(hours=9)
     assert modified_from(cursor, None, noon) == noon - timedelta(hours=2)
     assert modified_from(cursor, noon - timedelta(days=9), noon) == noon - timedelta(days=9)
     assert modified_from({}, noon, None) == noon
-    assert modified_from({}, None, None) < noon - timedelta(days=365)
+    assert modified_from({}, None, None) == KSEF_BEGINS < noon - timedelta(days=365)
+    late = cursor | {"reaches_back_to": noon.isoformat()}
+    assert modified_from(late, None, None) == KSEF_BEGINS
+    assert modified_from(late, noon + timedelta(hours=1), None) == noon - timedelta(hours=2)
 
 
 def test_counters_that_follow_late_are_seen_by_the_next_load(stage: Callable[..., Stage]) -> None:
