@@ -15,16 +15,22 @@ def base_url_of(environment: str) -> str:
     if environment in ENVIRONMENTS:
         return ENVIRONMENTS[environment]
     url = urlsplit(environment)
-    is_safe = url.scheme == "https" or (url.scheme == "http" and is_loopback(environment))
-    if url.hostname and is_safe:
-        return environment.rstrip("/")
-    if url.scheme == "http":
+    # A user and password in it are of no use to KSeF, and would be stored and shown.
+    shown = url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment="")
+    base_url = shown.geturl().rstrip("/")
+    if not url.hostname or url.scheme not in ("http", "https"):
         raise ConfigurationError(
-            f"{environment} is plain HTTP, which would show your token to the network; use https"
+            f"unknown environment {base_url!r}; use {', '.join(ENVIRONMENTS)} or a base URL"
         )
-    raise ConfigurationError(
-        f"unknown environment {environment!r}; use {', '.join(ENVIRONMENTS)} or a base URL"
-    )
+    if url.scheme == "http" and not is_loopback(environment):
+        raise ConfigurationError(
+            f"{base_url} is plain HTTP, which would show your token to the network; use https"
+        )
+    if not base_url.endswith("/v2"):
+        raise ConfigurationError(
+            f"the base URL {base_url} does not end with the API's version; write {base_url}/v2"
+        )
+    return base_url
 
 
 def is_loopback(url: str) -> bool:
@@ -35,8 +41,29 @@ def is_loopback(url: str) -> bool:
 def proxy_of(url: str) -> str | None:
     """Return the proxy set in HTTPS_PROXY or HTTP_PROXY that leads to `url`, if any.
 
+    One without a scheme is reached by HTTP, as by other programs. Raises `ConfigurationError` for
+    what is no proxy's address, without showing it: it may hold a password.
     httpx itself looks for a proxy only where it also chooses the transport.
     """
     parts = urlsplit(url)
     is_direct = is_loopback(url) or proxy_bypass(parts.hostname or "")
-    return None if is_direct else getproxies().get(parts.scheme)
+    proxy = None if is_direct else getproxies().get(parts.scheme)
+    if not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if not _is_proxy(proxy):
+        raise ConfigurationError(
+            f"{parts.scheme.upper()}_PROXY is no address of an HTTP proxy; "
+            "write http://host:port or https://host:port"
+        )
+    return proxy
+
+
+def _is_proxy(address: str) -> bool:
+    import httpx
+
+    try:
+        found = httpx.URL(address)
+    except httpx.InvalidURL:
+        return False
+    return found.scheme in ("http", "https") and bool(found.host)

@@ -91,9 +91,17 @@ def json_of(answer: Answer) -> Any:
 
 
 def accepted(answer: Answer) -> Answer:
-    """Return an answer that is no refusal; raises `RequestRejected` with KSeF's codes for one."""
+    """Return an answer that is no refusal; raises `RequestRejected` with KSeF's codes for one.
+
+    A redirect is never followed, since KSeF sends none: raises `ContractViolation`.
+    """
     if answer.status >= 400:
         raise rejection_of(answer)
+    if answer.status >= 300:
+        raise ContractViolation(
+            f"{answer.request} answered HTTP {answer.status}, a redirect, which is not followed; "
+            "is the base URL KSeF's, and no proxy or firewall in between?"
+        )
     return answer
 
 

@@ -191,6 +191,10 @@ def _read_pem_key(path: Path, password: bytes | None) -> object:
             return serialization.load_pem_private_key(content, None)
         raise ConfigurationError(f"the key in {path} is encrypted: set its password") from None
     except ValueError:
+        if b"PRIVATE KEY-----" not in content:
+            raise ConfigurationError(
+                f"{path} holds no private key in PEM; say with private_key which file does"
+            ) from None
         raise ConfigurationError(
             f"cannot read the private key in {path}: the password is wrong, or it is no PEM key"
         ) from None
