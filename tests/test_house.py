@@ -22,13 +22,14 @@ LAYERS = (
     {"cli"},
     {"commands"},
     {"demo", "progress", "terminal"},
+    {"columns"},
     {"watch", "marts", "pages"},
     {"trends"},
     {"loading"},
     {"logins"},
     {"raw", "api"},
     {"context", "database", "options", "settings", "words"},
-    {"clock", "constants", "errors"},
+    {"clock", "constants", "errors", "files"},
 )
 
 

@@ -9,13 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
+from typing import Self
 
 import duckdb
 from filelock import FileLock, Timeout
 
 from kseflow.clock import SystemClock
+from kseflow.constants import DATASET
 from kseflow.errors import WarehouseError
+from kseflow.files import PROBLEMS, file_problem, make_private, private_files
 
+SCHEMAS_SQL = "select distinct schema_name from duckdb_tables()"
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# What DuckDB says of a file that is another program's, or whose end or middle is missing.
+CUT = ("not a valid duckdb database", "could not read enough bytes", "corrupt database")
+READERS_WAIT_S = 60.0  # how long a load waits for somebody who reads its file
 POLL_S = 0.2  # how often a file that another process holds is tried again
 
 
@@ -27,6 +35,18 @@ def load_file(database: Path) -> Path:
 def working_folder(database: Path) -> Path:
     """Return where dlt keeps what it has extracted and not yet loaded."""
     return database.parent / f".{database.stem}-dlt"
+
+
+def dbt_folder(database: Path) -> Path:
+    """Return where dbt keeps its profile and what it made of the models."""
+    return database.parent / f".{database.stem}-dbt"
+
+
+def own_files(database: Path) -> list[Path]:
+    """Return what belongs to the load's `database` and to nobody but its owner."""
+    beside = [f".{database.name}.lock", f"{database.name}.wal"]
+    files = [database, *map(database.with_name, beside)]
+    return [*files, working_folder(database), dbt_folder(database)]
 
 
 def in_memory() -> duckdb.DuckDBPyConnection:
@@ -89,13 +109,15 @@ def locked(database: Path, wait_s: float) -> Iterator[None]:
 
     Raises `WarehouseError` when another load or program keeps it, or it cannot be written.
     """
+    lock = FileLock(database.with_name(f".{database.name}.lock"), timeout=wait_s, mode=0o600)
     try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(database.with_name(f".{database.name}.lock"), timeout=wait_s)
-        started = monotonic()
-        with lock:
-            _await_writable(database, max(wait_s - (monotonic() - started), 0))
-            yield
+        with private_files():
+            database.parent.mkdir(parents=True, exist_ok=True)
+            make_private(*own_files(database))
+            started = monotonic()
+            with lock:
+                _await_writable(database, max(wait_s - (monotonic() - started), 0))
+                yield
     except Timeout:
         raise WarehouseError(
             f"another load is writing {database} (waited {wait_s:.0f} s); "
@@ -106,10 +128,48 @@ def locked(database: Path, wait_s: float) -> Iterator[None]:
 
 
 def _await_writable(database: Path, wait_s: float) -> None:
+    is_new = not database.exists()
     try:
-        _connected(database, wait_s, read_only=False).close()
+        with _connected(database, wait_s, read_only=False) as connection:
+            schemas = {schema for (schema,) in connection.execute(SCHEMAS_SQL).fetchall()}
     except duckdb.Error as error:
+        if is_new:  # the disk was full before it became a database
+            database.unlink(missing_ok=True)
         raise warehouse_error(error, database) from error
+    if schemas and DATASET not in schemas:
+        raise WarehouseError(
+            f"{database} holds tables of another program; name another file with --database"
+        )
+
+
+class Hold:
+    """A load's file kept open for writing, so that no reader comes between dlt's connections.
+
+    Connections of one process share it. Raises `WarehouseError` when readers do not let go.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._connection = _connected(self._database, READERS_WAIT_S, read_only=False)
+        except duckdb.Error as error:
+            raise warehouse_error(error, self._database) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Let readers in meanwhile."""
+        self.__exit__()
+        yield
+        self.__enter__()
 
 
 def _connected(database: Path, wait_s: float, *, read_only: bool) -> duckdb.DuckDBPyConnection:
@@ -129,18 +189,23 @@ def is_locked(error: BaseException | None) -> bool:
 
     The whole phrase counts: a path may have "lock" in it.
     """
-    return any("could not set lock" in str(cause).lower() for cause in _causes(error))
+    return any("could not set lock" in str(cause).lower() for cause in causes(error))
 
 
 def warehouse_error(
     error: BaseException, database: Path, *, reading: bool = False
 ) -> WarehouseError:
     """Name what stands between us and the database, and what to do; from DuckDB's and OS errors."""
-    causes = list(_causes(error))
-    text = " ".join(str(cause) for cause in causes).lower()
-    codes = {cause.errno for cause in causes if isinstance(cause, OSError)}
-    if errno.ENOSPC in codes or "no space left" in text or "could not write" in text:
-        problem = "the disk is full; make room and load again, nothing is lost"
+    chain = list(causes(error))
+    text = " ".join(str(cause) for cause in chain).lower()
+    codes = {cause.errno for cause in chain if isinstance(cause, OSError)}
+    if codes & FULL or "no space left" in text or "could not write" in text:
+        problem = PROBLEMS[errno.ENOSPC]
+    elif any(phrase in text for phrase in CUT):
+        problem = (
+            "it is no DuckDB file, or only a part of one; restore it from a backup or move it "
+            "away, and kseflow load --build makes it anew"
+        )
     elif is_locked(error) and reading:
         problem = (
             "it is open for writing in another program; close that, or open it there for reading "
@@ -149,15 +214,18 @@ def warehouse_error(
     elif is_locked(error):
         problem = "another program has it open; close it, or wait longer with --wait"
     elif reading:
-        problem = f"it cannot be read: {_line(str(causes[-1]))}"
+        problem = f"it cannot be read: {_line(str(chain[-1]))}"
     elif codes & {errno.EACCES, errno.EROFS, errno.EPERM} or "read-only" in text:
         problem = "it cannot be written; check the file's and the folder's permissions"
+    elif isinstance(chain[-1], OSError):
+        problem = file_problem(chain[-1])
     else:
-        problem = str(causes[-1])
+        problem = _line(str(chain[-1]))
     return WarehouseError(f"{database}: {problem}")
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, what it came from, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

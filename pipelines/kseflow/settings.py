@@ -4,12 +4,17 @@ The same places in the same order: environment variables, `secrets.toml`, `confi
 each file the project's (`.dlt`) before the machine's.
 """
 
+import codecs
 import os
 import tomllib
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from kseflow.errors import ConfigurationError
+
+SECTIONS, SOURCES = ("sources", "check"), ("ksef",)  # that we read
 
 
 def section(name: str) -> dict[str, Any]:
@@ -19,27 +24,75 @@ def section(name: str) -> dict[str, Any]:
     TOML, or where the section should be is a value.
     """
     found: dict[str, Any] = {}
-    for file in ("config.toml", "secrets.toml"):
-        for folder in (_machine_folder(), _project_folder()):
-            found |= _in_file(folder / file, name)
+    for path in configuration_files():
+        table = _in_file(path, name)
+        found |= {key: value for key, value in table.items() if not isinstance(value, dict)}
     prefix = f"{name.replace('.', '__').upper()}__"
     variables = {key.removeprefix(prefix): key for key in os.environ if key.startswith(prefix)}
     found |= {key.lower(): os.environ[full] for key, full in variables.items() if "__" not in key}
     return found
 
 
+def subsections(name: str) -> set[str]:
+    """Return the names of a section's own sections in the files. Raises as `section` does."""
+    tables = (_in_file(path, name) for path in configuration_files())
+    return {key for table in tables for key, value in table.items() if isinstance(value, dict)}
+
+
+def unknown(what: str, name: str, allowed: Collection[str], kind: str) -> ConfigurationError:
+    """Return the error for a name that nothing reads, with the nearest that something does."""
+    close = get_close_matches(name, allowed, n=2)
+    meant = f"did you mean {' or '.join(close)}? There" if close else "there"
+    return ConfigurationError(f"{what}: there is no such {kind}; {meant} are {', '.join(allowed)}")
+
+
+def configuration_files() -> Iterator[Path]:
+    """Yield dlt's files, whether they are there or not; what is in later ones counts."""
+    for file in ("config.toml", "secrets.toml"):
+        for folder in (_machine_folder(), _project_folder()):
+            yield folder / file
+
+
 def _in_file(path: Path, name: str) -> dict[str, Any]:
-    try:
-        table: Any = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from None
+    table = _read(path)
     for part in name.split("."):
         table = table.get(part, {})
         if not isinstance(table, dict):
             raise ConfigurationError(f"{name} is no table in {path}")
-    return {key: value for key, value in table.items() if not isinstance(value, dict)}
+    return table
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Parse a file, none as an empty one; says of files that editors spoilt how to save them."""
+    try:
+        content = path.read_bytes()
+        if b"\0" in content:
+            raise ValueError("it is UTF-16 text; save it as UTF-8")
+        if content.startswith(codecs.BOM_UTF8):
+            raise ValueError("it begins with a byte order mark (BOM); save it as UTF-8 without one")
+        table = tomllib.loads(content.decode())
+    except FileNotFoundError:
+        return {}
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} cannot be read: save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from None
+    _refuse_misspelt(path, table)
+    return table
+
+
+def _refuse_misspelt(path: Path, table: dict[str, Any]) -> None:
+    """Raise `ConfigurationError` for a section that is nearly one of ours; dlt reads others."""
+    sources = table.get("sources")
+    inner = sources if isinstance(sources, dict) else {}
+    for names, known, prefix in ((table, SECTIONS, ""), (inner, SOURCES, "sources.")):
+        for name in names.keys() - set(known):
+            for meant in get_close_matches(name, known, n=1, cutoff=0.8):
+                raise ConfigurationError(
+                    f"{path}: nothing reads [{prefix}{name}]; did you mean [{prefix}{meant}]?"
+                )
 
 
 def _project_folder() -> Path:

@@ -14,6 +14,7 @@ from kseflow.api.client import KsefClient
 from kseflow.constants import UPO_BYTES
 from kseflow.context import Context
 from kseflow.errors import ContractViolation, CorruptDownload, Unavailable
+from kseflow.files import private_files, put_in_place
 from kseflow.raw.tables import UPO_DOCUMENTS, taxpayer_stamps
 
 NAMESPACE = re.compile(r"http://upo\.schematy\.mf\.gov\.pl/KSeF/v4-\d+")
@@ -102,15 +103,17 @@ async def save_upo(
         )
     for page in pages:
         upo_documents(page, client.context, session_reference)
-    folder.mkdir(parents=True, exist_ok=True)
-    return [_write(folder / f"UPO-{page.reference_number}.xml", page.content) for page in pages]
+    with private_files():
+        folder.mkdir(parents=True, exist_ok=True)
+        return [_write(folder / f"UPO-{page.reference_number}.xml", page.content) for page in pages]
 
 
 def _write(path: Path, content: bytes) -> Path:
     """Write a file whole or not at all."""
     unfinished = path.with_suffix(".part")
     unfinished.write_bytes(content)
-    return unfinished.replace(path)
+    put_in_place(unfinished, path)
+    return path
 
 
 def _root(page: UpoPage) -> etree._Element:

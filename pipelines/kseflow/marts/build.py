@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from kseflow.constants import DATASET, LOCK_WAIT_S, MEMORY_LIMIT
-from kseflow.database import load_file, locked, opened
+from kseflow.database import dbt_folder, load_file, locked, opened
 from kseflow.errors import KsefError, WarehouseError
 from kseflow.marts.publish import LeftOut, Published, last_published, project_folder, publish
 
@@ -195,6 +195,8 @@ def _invoked(arguments: list[str], parsed: "Manifest | None" = None) -> Any:
 
     runner = dbtRunner(parsed, [_tell_progress])
     outcome = runner.invoke([*arguments, "--log-level", "none", "--no-version-check"])
+    if isinstance(outcome.exception, KeyboardInterrupt | OSError):  # the user, or a full disk
+        raise outcome.exception
     if outcome.exception is not None:
         raise BuildFailed(f"dbt could not start: {outcome.exception}") from outcome.exception
     return outcome.result
@@ -202,7 +204,7 @@ def _invoked(arguments: list[str], parsed: "Manifest | None" = None) -> Any:
 
 def _dbt_options(database: Path) -> list[str]:
     """Write a profile for `database` and return where dbt finds and puts its files."""
-    work = database.parent / f".{database.stem}-dbt"
+    work = dbt_folder(database)
     work.mkdir(exist_ok=True)
     path = str(database.resolve()).replace("'", "''")
     (work / "profiles.yml").write_text(PROFILE.format(path=path, memory_limit=MEMORY_LIMIT))

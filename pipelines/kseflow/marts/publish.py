@@ -3,10 +3,9 @@
 DuckDB gives one process a file, so analysts read another one than loads write.
 """
 
-import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import version
@@ -20,6 +19,7 @@ from kseflow.constants import DATASET, MEMORY_LIMIT
 from kseflow.context import Context
 from kseflow.database import in_memory, is_locked, opened, warehouse_error
 from kseflow.errors import WarehouseError
+from kseflow.files import private_files, put_in_place
 
 PUBLISHED_SCHEMAS = ("seeds", "staging", "marts")
 STORAGE_VERSION = "v1.2.0"  # the oldest that costs no size; every DuckDB from 1.2 on opens it
@@ -63,6 +63,7 @@ def project_folder() -> Path:
     return installed if installed.exists() else Path(__file__).parents[3] / "sql"
 
 
+@private_files()
 def publish(
     load_database: Path,
     analysts_database: Path,
@@ -93,7 +94,7 @@ def publish(
             _copy(connection, published)
         # A log that a writing visitor left belongs to the old file, never to the new one.
         _log_of(analysts_database).unlink(missing_ok=True)
-        os.replace(new, analysts_database)
+        put_in_place(new, analysts_database)
     except (duckdb.Error, OSError) as error:
         _remove(new)
         raise warehouse_error(error, analysts_database) from error
@@ -118,9 +119,14 @@ def last_published(analysts_database: Path) -> Published | None:
         return None
     try:
         with opened(analysts_database) as connection:
-            row = connection.execute("from published").fetchone()
-            return Published(*row) if row else None
-    except duckdb.CatalogException:
+            answer = connection.execute("from published")
+            names = [column[0] for column in answer.description]
+            known = {field.name for field in fields(Published)}
+            for row in answer.fetchall():
+                found = dict(zip(names, row, strict=True))
+                return Published(**{name: found[name] for name in known & found.keys()})
+            return None
+    except (duckdb.CatalogException, TypeError):  # a table of that name may be anybody's
         raise WarehouseError(
             f"{analysts_database} was not published by kseflow; choose another file or move it"
         ) from None

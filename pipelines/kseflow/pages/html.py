@@ -1,6 +1,7 @@
 """The report: all sections as one HTML file that needs nothing else: no server, no network."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kseflow.database import reading_marts
 from kseflow.errors import ConfigurationError, WarehouseError
+from kseflow.files import file_problem, private_files, put_in_place
 
 if TYPE_CHECKING:
     from kseflow.pages.chosen import Marts
@@ -55,6 +57,8 @@ def write_report(
     version's, or when the file cannot be written; `ConfigurationError` for a taxpayer that is not
     in them, for days in the wrong order, and when the packages it needs are not installed.
     """
+    if out.is_dir():
+        raise WarehouseError(f"{out} cannot be written: it is a folder; name a file")
     try:
         import jinja2  # noqa: F401
         import markdown_it  # noqa: F401
@@ -118,9 +122,11 @@ def _blocks(marts: "Marts", part: "Part", headings: list[Heading]) -> Iterator[d
 def _write(out: Path, page: str) -> None:
     new = out.with_name(f".{out.name}.new")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        new.write_text(page, encoding="utf-8")
-        new.replace(out)
+        with private_files():
+            out.parent.mkdir(parents=True, exist_ok=True)
+            new.write_text(page, encoding="utf-8")
+            put_in_place(new, out)
     except OSError as error:
-        new.unlink(missing_ok=True)
-        raise WarehouseError(f"{out} cannot be written: {error.strerror}") from error
+        with suppress(OSError):
+            new.unlink()
+        raise WarehouseError(f"{out} cannot be written: {file_problem(error)}") from error

@@ -23,6 +23,7 @@ import orjson
 from kseflow.api.downloads import CHUNK_BYTES
 from kseflow.constants import EXPANSION, INVOICE_BYTES, METADATA_BYTES
 from kseflow.errors import CorruptDownload
+from kseflow.files import put_in_place
 
 METADATA = "_metadata.json"
 PLAIN_NAME = re.compile(r"\w[\w.-]*")
@@ -42,7 +43,7 @@ class Unpacked:
         for ksef_number, path in self.staged.items():
             month = folder / f"{ksef_number[11:15]}-{ksef_number[15:17]}"
             month.mkdir(exist_ok=True)
-            os.replace(path, month / path.name)
+            put_in_place(path, month / path.name)
 
 
 @contextmanager

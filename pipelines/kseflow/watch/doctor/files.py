@@ -13,11 +13,13 @@ from kseflow.api.address import is_loopback
 from kseflow.clock import moment_text
 from kseflow.constants import DATASET
 from kseflow.context import Context
-from kseflow.database import is_locked, load_file, locked
+from kseflow.database import is_locked, load_file, locked, own_files
 from kseflow.errors import WarehouseError
+from kseflow.files import open_to_others
 from kseflow.loading.warehouse import Warehouse
 from kseflow.marts.publish import last_published
 from kseflow.raw.tables import SYNC_LOG, TABLES
+from kseflow.settings import configuration_files
 from kseflow.watch.finding import Finding, critical, ok, warning
 
 FREE_BYTES = 1_000_000_000  # beside room for both files anew: dlt's and dbt's working files
@@ -34,6 +36,7 @@ def examine_databases(database: Path, base_url: str | None) -> Iterator[Finding]
     """Examine the analysts' file and the load's own; `base_url` is where loads ask."""
     own = load_file(database)
     yield _disk_line(database, own)
+    yield _modes_line(database, own)
     if not own.exists():
         yield warning("database", f"{own} does not exist yet", "Run kseflow load")
         return
@@ -65,6 +68,19 @@ def _disk_line(database: Path, own: Path) -> Finding:
     if free < needed:
         return warning("disk", told, f"Make room: a load with its build needs {_size(needed)}")
     return ok("disk", told)
+
+
+def _modes_line(database: Path, own: Path) -> Finding:
+    """Say who else may read, and with that lock, what loads write, or may read secrets."""
+    secrets = [path for path in configuration_files() if path.name == "secrets.toml"]
+    modes = {path: open_to_others(path) for path in [*secrets, *own_files(own)] if path.exists()}
+    if database.exists() and int(open_to_others(database) or "0", 8) & 0o007:
+        modes[database] = open_to_others(database)  # a group may have been let in on purpose
+    found = [f"{path} ({mode})" for path, mode in modes.items() if mode]
+    if not found:
+        return ok("files", "nobody else may read what loads write and log in with")
+    told = f"others than their owner may read {', '.join(found)}"
+    return warning("files", told, f"Run chmod go= {' '.join(str(p) for p in modes if modes[p])}")
 
 
 def _writing_line(own: Path) -> Finding:
