@@ -1,6 +1,7 @@
 """What a person at a terminal sees while a load runs."""
 
 import io
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -77,3 +78,15 @@ def test_a_terminal_gets_the_live_display_and_a_file_gets_lines(
     with narrated(lines, what="logging in"):
         pass
     assert written.getvalue() == ""
+
+
+def test_what_is_told_once_is_not_told_again_by_others_handlers() -> None:
+    others = logging.StreamHandler(told := io.StringIO())
+    logging.getLogger().addHandler(others)
+    try:
+        with narrated(Console(file=(written := io.StringIO()))):
+            logging.getLogger("kseflow.marts.build").info("building the marts")
+    finally:
+        logging.getLogger().removeHandler(others)
+    assert "building the marts" in written.getvalue()
+    assert told.getvalue() == ""

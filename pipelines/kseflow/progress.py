@@ -54,7 +54,7 @@ class Narrator(logging.Handler):
         running = [lane for lane in lanes if lane.log.outcome == "running"]
         if not running:
             return self._spinner
-        rows = Table.grid(*(Column(no_wrap=True) for _ in range(4)), padding=(0, 2))
+        rows = Table.grid(Column(no_wrap=True), *("" for _ in range(3)), padding=(0, 2))
         for lane in running[:LANES_SHOWN]:
             rows.add_row(*_cells(lane))
         more = len(running) - LANES_SHOWN
@@ -118,9 +118,11 @@ def narrated(
 def _handling(logger: logging.Logger, *handlers: logging.Handler) -> Iterator[None]:
     for handler in handlers:
         logger.addHandler(handler)
+    propagates, logger.propagate = logger.propagate, False  # dbt gives the root a handler
     try:
         yield
     finally:
+        logger.propagate = propagates
         for handler in handlers:
             logger.removeHandler(handler)
 

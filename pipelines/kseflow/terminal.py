@@ -9,14 +9,15 @@ from math import isfinite
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from kseflow.clock import moment_text
+from kseflow.columns import print_table, table
 from kseflow.constants import KSEF_BEGINS, WARSAW
 from kseflow.context import Context
+from kseflow.errors import WarehouseError
 from kseflow.loading.summary import LoadSummary
 from kseflow.loading.warehouse import Warehouse
 from kseflow.marts.publish import Published
@@ -39,15 +40,21 @@ NAME_WIDTH = 28  # characters of a taxpayer's name that leave the numbers their 
 def print_load(
     summary: LoadSummary, built: "BuildSummary | None", *, as_json: bool, in_progress: str
 ) -> None:
-    """Print what a load did, what is left, and what was built of it, if anything was."""
-    states = status(Warehouse.of_file(summary.database), summary.ended_at, in_progress=in_progress)
+    """Print what a load did, what is left, and what was built of it, if anything was.
+
+    What is left stays out, null in JSON, while another load that has begun meanwhile writes.
+    """
+    states, trouble = _states_after(summary, in_progress)
     if as_json:
-        taxpayers = [state.as_json() for state in states]
+        taxpayers = None if trouble else [state.as_json() for state in states]
         print_json(summary.as_json() | {"taxpayers": taxpayers, "build": built and built.as_json()})
         return
     console = report_console()
-    console.print(_load_table(summary))
-    print_status(states, as_json=False, console=console)
+    print_table(console, _load_table(summary))
+    if trouble:
+        console.print(f"kseflow status tells what is left: {escape(trouble)}", soft_wrap=True)
+    else:
+        print_status(states, as_json=False, console=console)
     took_s = (summary.ended_at - summary.started_at).total_seconds()
     console.print(
         f"Took {_duration(took_s)}, waited {_duration(summary.waited_s)} for KSeF's limits. "
@@ -62,6 +69,15 @@ def print_load(
             )
     if built is not None:
         print_build(built, as_json=False)
+
+
+def _states_after(summary: LoadSummary, in_progress: str) -> tuple[list[TaxpayerStatus], str]:
+    """Return each taxpayer's state, or why it cannot be read now."""
+    try:
+        warehouse = Warehouse.of_file(summary.database)
+        return status(warehouse, summary.ended_at, in_progress=in_progress), ""
+    except WarehouseError as error:
+        return [], str(error)
 
 
 def _load_table(summary: LoadSummary) -> Table:
@@ -87,14 +103,18 @@ def _load_table(summary: LoadSummary) -> Table:
     return made
 
 
-def print_build(summary: "BuildSummary", *, as_json: bool) -> None:
-    """Print what a build did: how many steps passed, warnings, what was published."""
+def print_build(summary: "BuildSummary", *, as_json: bool, quiet: bool = False) -> None:
+    """Print what a build did: steps that passed, warnings, what was published.
+
+    `quiet` leaves what is wrong.
+    """
     if as_json:
         print_json(summary.as_json())
         return
     console = report_console()
     steps = ", ".join(f"{count} {status}" for status, count in sorted(summary.node_counts.items()))
-    console.print(f"Built {summary.database} in {_duration(summary.seconds)}: {steps}")
+    if not quiet:
+        console.print(f"Built {summary.database} in {_duration(summary.seconds)}: {steps}")
     for warning in summary.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     for odd in summary.left_out:
@@ -103,7 +123,7 @@ def print_build(summary: "BuildSummary", *, as_json: bool) -> None:
             f"published has nothing of it. {escape(odd.reason)}",
             soft_wrap=True,
         )
-    if summary.published is not None:
+    if summary.published is not None and not quiet:
         what = "Published" if summary.is_published else "Nothing changed since it was published"
         console.print(f"{what}, {moment_text(summary.published.published_at)}")
 
@@ -141,7 +161,7 @@ def print_status(
             _short_text(min(state.exported_to.values(), default=None)),
         )
     console = console or report_console()
-    console.print(rows)
+    print_table(console, rows)
     for state in states:
         if state.worklist_session_count:
             console.print(f"{state.context}: {_left_text(state)}", soft_wrap=True)
@@ -160,7 +180,7 @@ def print_verdict(verdict: Verdict) -> None:
     console = report_console()
     for line in (verdict.summary, *map(line_of, verdict.problems)):
         console.print(escape(line), soft_wrap=True)
-    console.print(_checks_table(verdict))
+    print_table(console, _checks_table(verdict))
     as_of = moment_text(verdict.as_of) if verdict.as_of else "nothing yet"
     console.print(f"As of {as_of}, published {moment_text(verdict.published_at)}")
 
@@ -206,15 +226,6 @@ def print_examination(findings: Iterable[Finding], *, as_json: bool) -> State:
 def requests_text(counts: dict[str, int]) -> str:
     """Write requests by group of KSeF's limits."""
     return ", ".join(f"{count} {group}" for group, count in sorted(counts.items())) or "none"
-
-
-def table(title: str, first: str, *numbers: str) -> Table:
-    """Make a plain table: one column of names, the others right-aligned."""
-    made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    made.add_column(first, no_wrap=True)
-    for name in numbers:
-        made.add_column(name, justify="right")
-    return made
 
 
 def report_console() -> Console:
