@@ -12,20 +12,16 @@ from ksef_emulator import Emulator, ExportSettings, Oddities, VirtualClock, Worl
 from kseflow.api.client import KsefClient, make_clients
 from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import SimulatedClock, TimeBox, moment_text
+from kseflow.columns import print_table, table
 from kseflow.context import Context
-from kseflow.database import load_file, published, working_folder
+from kseflow.database import load_file, own_files, published
 from kseflow.errors import ConfigurationError
 from kseflow.loading.summary import LoadSummary
 from kseflow.loading.warehouse import Warehouse
 from kseflow.marts.build import build
 from kseflow.options import Options
 from kseflow.pages.html import write_report
-from kseflow.terminal import (
-    print_status,
-    report_console,
-    requests_text,
-    table,
-)
+from kseflow.terminal import print_status, report_console, requests_text
 from kseflow.watch.status import TaxpayerStatus, status
 
 START = datetime(2026, 11, 17, 8, 0, tzinfo=UTC)  # a Tuesday, 9:00 in Warsaw
@@ -33,6 +29,7 @@ HISTORY = timedelta(days=13)  # each taxpayer sent more than a package of 10,000
 PACKAGES = ExportSettings(size_cap_bytes=300_000)  # 1 GB of XML would take minutes
 REPORT = "report.html"
 XML = "xml"
+CLAIM = ".kseflow-demo"  # the emulators that demos in this folder started, a line each
 BETWEEN_LOADS = timedelta(hours=6)
 
 RATES_SQL = """
@@ -64,21 +61,13 @@ def run_demo(
     database = _fresh_database(folder)
     load_database = load_file(database)
     console = report_console()
-    clock = VirtualClock(START)
-    world = World(
-        seed=seed,
-        taxpayers=2,
-        since=START - HISTORY,
-        sessions_per_day=12,
-        largest_session=2_000,
-        # A 420 counts 10,001 refused invoices, more than these two firms send in a week.
-        oddities=Oddities(counted_failures="unread"),
-    )
+    clock, world = VirtualClock(START), _world(seed)
     logins = [
         TokenCredentials(Context(taxpayer.context_type, taxpayer.context_id), taxpayer.token)
         for taxpayer in world.taxpayers
     ]
     with serve(Emulator(world, clock, limits="production", exports=PACKAGES)) as base_url:
+        _claim(folder, base_url)
         console.print(f"An emulated KSeF with {len(logins)} taxpayers answers at {base_url}.")
         console.print(_packages_text())
 
@@ -107,6 +96,18 @@ def run_demo(
     _print_report(console, database, clock.now())
 
 
+def _world(seed: int) -> World:
+    return World(
+        seed=seed,
+        taxpayers=2,
+        since=START - HISTORY,
+        sessions_per_day=12,
+        largest_session=2_000,
+        # A 420 counts 10,001 refused invoices, more than these two firms send in a week.
+        oddities=Oddities(counted_failures="unread"),
+    )
+
+
 def _packages_text() -> str:
     """Say how large packages may be, because the demo's are smaller than KSeF's."""
     return (
@@ -125,13 +126,40 @@ def _print_report(console: Console, database: Path, now: datetime) -> None:
 
 
 def _fresh_database(folder: Path) -> Path:
-    """Make the folder and remove what an earlier demo left there."""
+    """Remove what an earlier demo left in the folder, and nothing else.
+
+    Raises `ConfigurationError` where what the demo would write is there and no demo made it.
+    """
     database = folder / "ksef.duckdb"
-    for stale in (database, load_file(database)):
-        stale.unlink(missing_ok=True)
-    for stale_folder in (working_folder(load_file(database)), folder / XML):
-        shutil.rmtree(stale_folder, ignore_errors=True)
+    own = [database, *own_files(load_file(database)), folder / XML, folder / REPORT]
+    there = [path for path in own if path.exists()]
+    if there and not _is_demos(folder, load_file(database)):
+        raise ConfigurationError(
+            f"{there[0]} was not made by a demo and was left as it is; name another --folder"
+        )
+    for path in there:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     return database
+
+
+def _is_demos(folder: Path, load_database: Path) -> bool:
+    """Tell whether all that was loaded here came from emulators that demos started."""
+    try:
+        emulators = set((folder / CLAIM).read_text().split())
+    except OSError:
+        return False
+    known = Warehouse.of_file(load_database).environments() if load_database.exists() else set()
+    return known <= emulators
+
+
+def _claim(folder: Path, base_url: str) -> None:
+    """Write down which emulator is loaded from here, before anything of it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / CLAIM).open("a") as claim:
+        claim.write(f"{base_url}\n")
 
 
 def _status(database: Path, now: datetime) -> list[TaxpayerStatus]:
@@ -165,7 +193,7 @@ def _print_changes(
             f"{new.accepted_count - old.accepted_count:+,}",
             f"{new.failed_count - old.failed_count:+,}",
         )
-    console.print(changes)
+    print_table(console, changes)
 
 
 def _print_findings(console: Console, database: Path, names: dict[str, str]) -> None:
@@ -192,5 +220,5 @@ def _print_findings(console: Console, database: Path, names: dict[str, str]) -> 
             )
         for category, message, count in connection.sql(REASONS_SQL).fetchall():
             reasons.add_row(f"[bold]{category}[/] {escape(message)}", f"{count:,}")
-    console.print(rates)
-    console.print(reasons)
+    print_table(console, rates)
+    print_table(console, reasons)
