@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,6 +48,7 @@ class Extraction:
         self.lanes: list[Lane] = []  # all that were begun
         self.run_id = f"{box.now().astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.has_begun = self.is_done = False
+        self.while_waiting: Callable[[], AbstractContextManager[None]] = nullcontext
         self._box = box
         self._options = _possible(options, box.now())
         self._load_share = load_share
@@ -86,7 +88,8 @@ class Extraction:
         """Wait until a commit is due, and return it; the last one ends the extraction."""
         if self._loop is None:
             raise RuntimeError("begin comes first")
-        commit = self._loop.run(self._due())
+        with self.while_waiting():
+            commit = self._loop.run(self._due())
         if commit.is_last:
             self.is_done = True
             self.close()

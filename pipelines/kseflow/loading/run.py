@@ -15,7 +15,7 @@ from kseflow.api.client import KsefClient, make_clients
 from kseflow.api.credentials import Credentials
 from kseflow.clock import SystemClock, TimeBox
 from kseflow.constants import DATASET, LOCK_WAIT_S, MAX_TIME_S
-from kseflow.database import load_file, locked, warehouse_error, working_folder
+from kseflow.database import Hold, causes, load_file, locked, warehouse_error, working_folder
 from kseflow.errors import ConfigurationError, WarehouseError
 from kseflow.loading.extraction import Extraction
 from kseflow.loading.resources import resources
@@ -24,11 +24,19 @@ from kseflow.loading.taxpayer import load_share
 from kseflow.loading.warehouse import Warehouse
 from kseflow.logins import configured_credentials, configured_environment, configured_options
 from kseflow.options import DEFAULTS, Options, with_options
-from kseflow.raw.tables import TABLES
+from kseflow.settings import unknown
 
 log = logging.getLogger(__name__)
 
 PIPELINE = "ksef"
+LOADABLE = (
+    "sessions",
+    "session_invoices",
+    "failed_invoices",
+    "upo_documents",
+    "export_packages",
+    "invoice_metadata",
+)
 
 
 @with_options
@@ -86,13 +94,15 @@ def load_clients(
     `watch` is given the extraction at its beginning, to show its progress.
     Raises `WarehouseError` when the database cannot be used.
     """
-    unknown = set(only) - {table.name for table in TABLES}
-    if unknown:
-        raise ConfigurationError(f"--only {min(unknown)}: there is no such table")
-    with locked(database, lock_wait_s):
+    for name in sorted(set(only) - set(LOADABLE)):
+        raise unknown(f"--only {name}", name, LOADABLE, "table")
+    if options.xml_folder is not None and options.xml_folder.is_file():
+        raise ConfigurationError(f"xml_folder {options.xml_folder} is a file; name a folder")
+    with locked(database, lock_wait_s), Hold(database) as hold:
         pipeline = pipeline_of(database)
         check_environment(pipeline, clients)
         extraction = Extraction(clients, box, options, load_share)
+        extraction.while_waiting = hold.released
         if watch is not None:
             watch(extraction)
         try:
@@ -148,6 +158,8 @@ def _run(pipeline: Pipeline, source: DltSource) -> None:
     try:
         pipeline.run(source)
     except Exception as error:
+        if any(isinstance(cause, KeyboardInterrupt) for cause in causes(error)):
+            raise KeyboardInterrupt from error  # dlt makes a failed step of it
         database = Path(str(pipeline.destination.config_params.get("credentials", "the database")))
         raise warehouse_error(error, database) from error
 

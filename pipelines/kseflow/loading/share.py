@@ -19,6 +19,7 @@ from kseflow.api.client import KsefClient
 from kseflow.constants import FAILURES_FIRST_S, TROUBLES_IN_A_ROW
 from kseflow.context import Context
 from kseflow.errors import KsefError, OutOfTime
+from kseflow.files import file_problem
 from kseflow.loading.exports.windows import AskedExport
 from kseflow.loading.kept import Cursor, Kept
 from kseflow.loading.worklist import Worklist
@@ -132,6 +133,8 @@ def trouble_of(error: Exception) -> KsefError:
     """Return what to tell of an error: a bug of ours stops no other session or taxpayer either."""
     if isinstance(error, KsefError):
         return error
+    if isinstance(error, OSError):
+        return KsefError(file_problem(error))
     log.debug("%s", "".join(traceback.format_exception(error)))
     return KsefError(f"{type(error).__name__}: {error} (a bug; -v shows where)")
 
