@@ -90,6 +90,8 @@ def test_the_demo_loads_two_taxpayers_twice_and_can_be_repeated(shell: Shell) ->
         "virtual hours",
     ):
         assert promised in first.stdout
+    made = [shell.folder / "kseflow-demo", *(shell.folder / "kseflow-demo").rglob("*")]
+    assert [path for path in made if path.stat().st_mode & 0o077] == []
     again = shell.run("demo")
 
     def told(run: "subprocess.CompletedProcess[str]") -> list[str]:
@@ -232,10 +234,10 @@ def test_a_date_that_is_none_is_a_usage_error(shell: Shell) -> None:
     assert "Traceback" not in refused.stderr
 
 
-def test_an_unreachable_host_is_told_and_the_load_ends_with_3(shell: Shell) -> None:
+def test_an_unreachable_host_is_told_and_the_load_ends_with_1(shell: Shell) -> None:
     shell.environment |= {"SOURCES__KSEF__NIP": "5265877635", "SOURCES__KSEF__TOKEN": "x"}
     refused = shell.run("load", "--environment", "http://127.0.0.1:9/v2")
-    assert refused.returncode == 3
+    assert refused.returncode == 1
     assert "ConnectError" in refused.stdout
     assert "Traceback" not in refused.stderr
 

@@ -1,7 +1,9 @@
 """The command line: which commands there are."""
 
 import os
+import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 import typer
 
@@ -21,6 +23,15 @@ for command in COMMANDS:  # each a function of its own name in a file of its own
 def main() -> None:
     """Run the command line; dlt's usage reports to its makers stay off unless asked for."""
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+    # Ctrl-C is the command's: dlt would make a failure of one that comes while it commits.
+    os.environ.setdefault("RUNTIME__INTERCEPT_SIGNALS", "false")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # not every terminal knows Polish letters
+    try:
+        os.getcwd()
+    except OSError:
+        sys.exit("error: the folder you are in was deleted; change to one that exists")
     app()
 
 

@@ -13,6 +13,12 @@ CONTEXT_PATTERNS = {
 NIP_WEIGHTS = (6, 5, 7, 2, 3, 4, 5, 6, 7)
 
 
+def plain_id(text: str) -> str:
+    """Return a taxpayer's identifier as KSeF has it: a NIP may be written with dashes or spaces."""
+    digits = re.sub(r"[\s-]", "", text)
+    return digits if re.fullmatch(r"\d{10}", digits) else text.strip()
+
+
 @dataclass(frozen=True, order=True)
 class Context:
     """The taxpayer one logs in for: type `Nip`, `InternalId` or `NipVatUe`, and its value.

@@ -6,6 +6,7 @@ One taxpayer stands directly in `[sources.ksef]`; several are named in `taxpayer
 
 from collections.abc import Collection
 from datetime import datetime
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,10 +20,10 @@ from dlt.common.typing import TSecretStrValue
 
 from kseflow.api.credentials import CertificateCredentials, Credentials, TokenCredentials
 from kseflow.constants import WARSAW
-from kseflow.context import Context
+from kseflow.context import Context, plain_id
 from kseflow.errors import ConfigurationError
 from kseflow.options import OPTIONS, Options
-from kseflow.settings import section
+from kseflow.settings import section, subsections, unknown
 
 Spec = TypeVar("Spec", bound=BaseConfiguration)
 
@@ -89,10 +90,8 @@ def _fields(spec: type[BaseConfiguration]) -> set[str]:
 def _refuse_unknown(where: str, known: Collection[str]) -> None:
     """Raise `ConfigurationError` for a key that nothing reads: it may be a misspelt one."""
     allowed = {*known, *_fields(TaxpayerConfiguration), "name"}
-    if unknown := sorted(set(section(where)) - allowed):
-        raise ConfigurationError(
-            f"{where}.{unknown[0]}: there is no such option; there are {', '.join(sorted(allowed))}"
-        )
+    for key in sorted(set(section(where)) - allowed):
+        raise unknown(f"{where}.{key}", key, sorted(allowed), "option")
 
 
 def configured_environment() -> str:
@@ -109,7 +108,7 @@ def configured_environment() -> str:
 def configured_credentials(ids: Collection[str] = ()) -> list[Credentials]:
     """Return the login of every configured taxpayer, or of those with these identifiers.
 
-    Raises `ConfigurationError`, naming the taxpayer and what to change.
+    A NIP may have dashes. Raises `ConfigurationError`, naming the taxpayer and what to change.
     """
     names = taxpayer_names()
     found = [credentials_of(name) for name in names] if names else [credentials_of(None)]
@@ -117,9 +116,10 @@ def configured_credentials(ids: Collection[str] = ()) -> list[Credentials]:
     for context in contexts:
         if contexts.count(context) > 1:
             raise ConfigurationError(f"{context} is configured twice; keep one of the two")
-    if unknown := set(ids) - {context.id for context in contexts}:
-        raise ConfigurationError(f"--nip {min(unknown)}: no such taxpayer is configured")
-    return [credentials for credentials in found if not ids or credentials.context.id in ids]
+    asked = {plain_id(each) for each in ids}
+    for unheard_of in sorted(asked - {context.id for context in contexts}):
+        raise ConfigurationError(f"--nip {unheard_of}: no such taxpayer is configured")
+    return [credentials for credentials in found if not ids or credentials.context.id in asked]
 
 
 def taxpayer_names() -> list[str]:
@@ -137,10 +137,11 @@ def credentials_of(name: str | None) -> Credentials:
     identifiers = {"Nip": spec.nip, "InternalId": spec.internal_id, "NipVatUe": spec.nip_vat_ue}
     given = {kind: str(value).strip() for kind, value in identifiers.items() if value}
     if not given:
-        raise ConfigurationError(f"no taxpayer in {where}: {HELP}")
+        raise ConfigurationError(f"no taxpayer in {where}: {_hint(name) or HELP}")
     if len(given) > 1:
         raise ConfigurationError(f"{where} has {' and '.join(given)}; keep the one to log in for")
-    context = Context(*next(iter(given.items())), name=_name_in(where))
+    kind, value = next(iter(given.items()))
+    context = Context(kind, plain_id(value), name=_name_in(where))
     if spec.token and spec.certificate:
         raise ConfigurationError(f"{where} has a token and a certificate; keep one")
     if spec.token:
@@ -160,6 +161,16 @@ def credentials_of(name: str | None) -> Credentials:
     raise ConfigurationError(f"{context} has neither token nor certificate: {HELP}")
 
 
+def _hint(name: str | None) -> str:
+    """Say which section may be meant where a taxpayer's is missing; empty where none is like it."""
+    sections = subsections("sources.ksef")
+    if name is None and sections:
+        names = ", ".join(f'"{each}"' for each in sorted(sections))
+        return f"name the sections that are there in .dlt/config.toml, taxpayers = [{names}]"
+    close = get_close_matches(name or "", sections - {name}, n=1)
+    return f"did you mean the section sources.ksef.{close[0]}?" if close else ""
+
+
 def _name_in(where: str) -> str | None:
     """Return a taxpayer's name from its own section.
 
@@ -171,6 +182,7 @@ def _name_in(where: str) -> str | None:
 
 def _resolved(spec: Spec, where: str) -> Spec:
     """Fill a configuration from dlt's sources; its errors hold values, which may be secrets."""
+    section(where)  # tells of a file that cannot be read better than dlt does
     try:
         return resolve_configuration(spec, sections=tuple(where.split(".")))
     except TomlProviderReadException as error:

@@ -45,6 +45,6 @@ def build(
         narrated(console, what="building the marts", quiet=quiet, as_json=log_json),
     ):
         summary = build_marts(database, publish=publish, lock_wait_s=wait)
-    print_build(summary, as_json=as_json)
+    print_build(summary, as_json=as_json, quiet=quiet)
     if summary.left_out:
         raise typer.Exit(Exit.PARTIAL)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -25,6 +25,10 @@ from kseflow.commands.shared import (
     told_in_plain_english,
     with_options,
 )
+
+if TYPE_CHECKING:
+    from kseflow.loading.summary import LoadSummary
+    from kseflow.marts.build import BuildSummary
 
 Only = Annotated[
     list[str] | None,
@@ -64,8 +68,9 @@ def load(
     from kseflow.loading.run import load as run_load
     from kseflow.logins import configured_options
     from kseflow.marts.build import build_marts
+    from kseflow.marts.publish import last_published
     from kseflow.progress import narrated
-    from kseflow.terminal import print_load
+    from kseflow.terminal import print_build, print_load
 
     with told_in_plain_english(verbose) as console:
         box = TimeBox(SystemClock(), max_time * 60)
@@ -73,6 +78,8 @@ def load(
         level = logging.DEBUG if verbose else logging.INFO
         voice = partial(narrated, console, level=level, quiet=quiet, as_json=log_json)
         more: dict[str, Any] = {"environment": environment, "nips": nip or (), "only": only or ()}
+        if build:
+            last_published(database)  # refuses now, not after the load, what is somebody else's
         with voice(what="logging in") as narrator, _stopping(box, console):
             more |= {"box": box, "watch": narrator.watch, "lock_wait_s": wait}
             summary = run_load(database, **more, **asked)
@@ -82,11 +89,20 @@ def load(
                 with voice(what="building the marts"):
                     built = build_marts(database, lock_wait_s=wait)
         finally:
-            print_load(summary, built, as_json=as_json, in_progress=asked["in_progress"])
-        if summary.is_stopped:
-            raise typer.Exit(Exit.STOPPED)
-        if summary.failed_taxpayers or (built and built.left_out):
-            raise typer.Exit(Exit.PARTIAL)
+            if as_json or not quiet:
+                print_load(summary, built, as_json=as_json, in_progress=asked["in_progress"])
+            elif built is not None:
+                print_build(built, as_json=False, quiet=True)
+    raise typer.Exit(_exit_code(summary, built))
+
+
+def _exit_code(summary: "LoadSummary", built: "BuildSummary | None") -> Exit:
+    if summary.is_stopped:
+        return Exit.STOPPED
+    if summary.is_in_vain:
+        return Exit.ERROR
+    is_partial = summary.failed_taxpayers or (built and built.left_out)
+    return Exit.PARTIAL if is_partial else Exit.OK
 
 
 @contextmanager

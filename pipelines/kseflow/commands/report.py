@@ -40,7 +40,8 @@ def report(
         narrated(console, what="writing the report", quiet=quiet, as_json=log_json),
     ):
         written = write_report(database, out, nips=nip or (), first=_day(first), last=_day(last))
-    print(written)
+    if not quiet:
+        print(written)
 
 
 def _day(moment: datetime | None) -> date | None:

@@ -13,7 +13,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from kseflow.context import plain_id
 from kseflow.errors import ConfigurationError, KsefError
+from kseflow.files import file_problem, private_files
 from kseflow.options import OPTIONS, Called, Option
 from kseflow.options import moment as read_moment
 
@@ -35,7 +37,10 @@ Database = Annotated[
     typer.Option(help="The analysts' DuckDB file; loads write FILE-load.duckdb beside it."),
 ]
 Nips = Annotated[
-    list[str] | None, typer.Option("--nip", help="Only this taxpayer; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--nip", parser=plain_id, metavar="NIP", help="Only this taxpayer; may be repeated."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more; show tracebacks.")]
@@ -52,22 +57,35 @@ Environment = Annotated[
 
 @contextmanager
 def told_in_plain_english(verbose: bool) -> Iterator[Console]:
-    """End on our own errors with one sentence on stderr instead of a traceback."""
+    """End on what a person can mend with one sentence on stderr instead of a traceback.
+
+    Whatever a command writes is its user's alone.
+    """
     if not verbose:  # dlt logs what it also raises, and we tell it in one sentence
         os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
     console = Console(stderr=True)
     try:
-        yield console
+        with private_files():
+            yield console
+    except KeyboardInterrupt:
+        console.print("stopped")
+        raise typer.Exit(Exit.STOPPED) from None
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("ksef_emulator", "werkzeug"):
             raise
-        console.print(f"[bold red]error:[/] {escape(EMULATOR)}", highlight=False, soft_wrap=True)
+        _tell(console, EMULATOR)
         raise typer.Exit(Exit.ERROR) from None
-    except KsefError as error:
+    except BrokenPipeError:  # whoever reads has seen enough
+        raise
+    except (KsefError, OSError) as error:
         if verbose:
             console.print_exception()
-        console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        _tell(console, file_problem(error) if isinstance(error, OSError) else str(error))
         raise typer.Exit(Exit.ERROR) from None
+
+
+def _tell(console: Console, problem: str) -> None:
+    console.print(f"[bold red]error:[/] {escape(problem)}", highlight=False, soft_wrap=True)
 
 
 def moment(text: str) -> datetime:

@@ -7,6 +7,7 @@ import typer
 
 from kseflow.clock import SystemClock, TimeBox
 from kseflow.commands.shared import Environment, Verbose, told_in_plain_english
+from kseflow.context import plain_id
 from kseflow.errors import ConfigurationError
 
 
@@ -21,7 +22,10 @@ def upo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the XML files go.")] = Path(),
     environment: Environment = None,
     nip: Annotated[
-        str | None, typer.Option(help="The taxpayer; needed when several are configured.")
+        str | None,
+        typer.Option(
+            parser=plain_id, metavar="NIP", help="The taxpayer, where several are configured."
+        ),
     ] = None,
     verbose: Verbose = False,
 ) -> None:

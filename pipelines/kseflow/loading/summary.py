@@ -22,6 +22,16 @@ class LoadSummary:
     failed_taxpayers: list[Context]
     is_stopped: bool
 
+    @property
+    def is_in_vain(self) -> bool:
+        """Whether nothing was done for anybody: none got further than the login, or got a row."""
+        done = [
+            log
+            for log in self.logs
+            if log["resource"] != "login" and (log["outcome"] != "failed" or log["row_count"])
+        ]
+        return bool(self.failed_taxpayers) and not done
+
     def as_json(self) -> dict[str, Any]:
         """Return plain values and moments."""
         logs = [

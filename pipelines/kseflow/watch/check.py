@@ -11,10 +11,10 @@ import duckdb
 
 from kseflow.clock import SystemClock
 from kseflow.constants import MOST_SKEW
-from kseflow.context import Context
+from kseflow.context import Context, plain_id
 from kseflow.database import published
 from kseflow.errors import ConfigurationError, WarehouseError
-from kseflow.settings import section
+from kseflow.settings import section, subsections, unknown
 from kseflow.watch.finding import Finding, Measure, State, counts_text, document, worst
 from kseflow.watch.queries import LEFT_OUT_SQL
 from kseflow.watch.questions import CHECKS, Check
@@ -91,9 +91,29 @@ def configured_thresholds(
     """Return the defaults, changed by `[check.warning]` and `[check.critical]`, and by options.
 
     Options are texts like `failure_rate=0.1`; `inf` turns a threshold off. Raises
-    `ConfigurationError` for unknown names and for values that are no numbers.
+    `ConfigurationError` for unknown names, for values that are no numbers, and for a warning
+    that would come after the alarm.
     """
-    return Thresholds(_thresholds("warning", warning), _thresholds("critical", critical))
+    _refuse_unknown()
+    limits = Thresholds(_thresholds("warning", warning), _thresholds("critical", critical))
+    for check in CHECKS:
+        first, last = limits.warning[check.name], limits.critical[check.name]
+        is_off = not (isfinite(first) and isfinite(last))
+        if not is_off and (first < last if check.is_low_bad else first > last):
+            raise ConfigurationError(
+                f"{check.name}: its warning threshold {first:{check.form}} lies beyond its "
+                f"critical one, {last:{check.form}}, and could never warn; change one of the two"
+            )
+    return limits
+
+
+def _refuse_unknown() -> None:
+    """Raise `ConfigurationError` for what nothing reads under `[check]`: it may be misspelt."""
+    for key in sorted(section("check").keys() - {"webhook"}):
+        raise unknown(f"check.{key}", key, ["webhook"], "option")
+    levels = ["critical", "warning"]
+    for name in sorted(subsections("check") - set(levels)):
+        raise unknown(f"[check.{name}]", name, levels, "section")
 
 
 def _thresholds(level: str, options: Collection[str]) -> dict[str, float]:
@@ -101,10 +121,8 @@ def _thresholds(level: str, options: Collection[str]) -> dict[str, float]:
     for option in options:
         name, _, value = option.partition("=")
         given[name.strip()] = value
-    if unknown := sorted(set(given) - set(NAMES)):
-        raise ConfigurationError(
-            f"{level} threshold {unknown[0]!r}: there is no such check; use {', '.join(NAMES)}"
-        )
+    for name in sorted(set(given) - set(NAMES)):
+        raise unknown(f"{level} threshold {name!r}", name, NAMES, "check")
     numbers = {name: _number(level, name, value) for name, value in given.items()}
     return {check.name: getattr(check, level) for check in CHECKS} | numbers
 
@@ -152,11 +170,12 @@ def _taxpayers(
     connection: duckdb.DuckDBPyConnection, database: Path, ids: Collection[str]
 ) -> list[Context]:
     found = [Context(*row.values()) for row in _rows(connection, TAXPAYERS_SQL)]
-    if unknown := set(ids) - {context.id for context in found}:
-        raise WarehouseError(f"--nip {min(unknown)}: {database} has no such taxpayer; load it")
+    asked = {plain_id(each) for each in ids}
+    for unheard_of in sorted(asked - {context.id for context in found}):
+        raise WarehouseError(f"--nip {unheard_of}: {database} has no such taxpayer; load it")
     if not found:
         raise WarehouseError(f"{database} has no taxpayers yet; run kseflow load --build")
-    return [context for context in found if not ids or context.id in ids]
+    return [context for context in found if not ids or context.id in asked]
 
 
 def _findings(
