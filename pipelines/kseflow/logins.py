@@ -16,6 +16,7 @@ from dlt.common.configuration import configspec, resolve_configuration
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.configuration.providers.toml import TomlProviderReadException
 from dlt.common.configuration.specs import BaseConfiguration
+from dlt.common.configuration.utils import get_resolved_traces
 from dlt.common.typing import TSecretStrValue
 
 from kseflow.api.credentials import CertificateCredentials, Credentials, TokenCredentials
@@ -103,6 +104,12 @@ def configured_environment() -> str:
             "or set sources.ksef.environment in .dlt/config.toml"
         )
     return environment
+
+
+def forget_environment() -> None:
+    """Keep the environment out of dlt's trace file: a base URL may have a password in it."""
+    read = get_resolved_traces().resolved_traces
+    read[:] = [trace for trace in read if trace.key != "environment"]
 
 
 def configured_credentials(ids: Collection[str] = ()) -> list[Credentials]:

@@ -22,7 +22,12 @@ from kseflow.loading.resources import resources
 from kseflow.loading.summary import LoadSummary
 from kseflow.loading.taxpayer import load_share
 from kseflow.loading.warehouse import Warehouse
-from kseflow.logins import configured_credentials, configured_environment, configured_options
+from kseflow.logins import (
+    configured_credentials,
+    configured_environment,
+    configured_options,
+    forget_environment,
+)
 from kseflow.options import DEFAULTS, Options, with_options
 from kseflow.settings import unknown
 
@@ -94,6 +99,7 @@ def load_clients(
     `watch` is given the extraction at its beginning, to show its progress.
     Raises `WarehouseError` when the database cannot be used.
     """
+    forget_environment()
     for name in sorted(set(only) - set(LOADABLE)):
         raise unknown(f"--only {name}", name, LOADABLE, "table")
     if options.xml_folder is not None and options.xml_folder.is_file():

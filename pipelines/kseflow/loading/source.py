@@ -13,7 +13,7 @@ from kseflow.constants import MAX_TIME_S
 from kseflow.loading.extraction import Extraction
 from kseflow.loading.resources import resources
 from kseflow.loading.taxpayer import load_share
-from kseflow.logins import configured_credentials
+from kseflow.logins import configured_credentials, forget_environment
 from kseflow.options import Options, with_options
 
 
@@ -43,4 +43,5 @@ def ksef_source(
         box,
         requests_in_flight=asked.requests_in_flight,
     )
+    forget_environment()
     return resources(Extraction(clients, box, asked, load_share), until_commit=False)
