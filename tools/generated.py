@@ -4,11 +4,12 @@ from pathlib import Path
 
 from tools.documents import documents
 from tools.staging import FOLDER, staging_files
+from tools.watched import watched
 
 
 def generated(root: Path) -> dict[str, str]:
     """Return the text that each generated file has to have, by its path below `root`."""
-    return staging_files() | documents(root)
+    return staging_files() | documents(root) | watched(root)
 
 
 def left_over(root: Path) -> list[str]:

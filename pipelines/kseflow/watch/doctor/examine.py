@@ -1,7 +1,8 @@
 """Examine what a load stands on, and say what to do about each thing that is not right.
 
 A line is one answer. Everything goes on after an error wherever the rest can still be examined.
-KSeF is asked for its public keys once, and for each taxpayer's login and rate limits.
+KSeF is asked for its public keys and its OpenAPI document once, and for each taxpayer's login and
+rate limits.
 """
 
 from collections.abc import Collection, Generator, Iterator
@@ -24,7 +25,9 @@ from kseflow.logins import (
 )
 from kseflow.watch.check import configured_thresholds
 from kseflow.watch.doctor.api import examine_service, examine_taxpayer
+from kseflow.watch.doctor.contract import examine_contract
 from kseflow.watch.doctor.files import examine_databases, spent_requests
+from kseflow.watch.doctor.record import examine_recording, refuse_existing
 from kseflow.watch.finding import Finding, critical, ok, warning
 from kseflow.watch.webhook import configured_webhook
 
@@ -33,12 +36,20 @@ PACKAGES = ("kseflow", "dlt", "duckdb", "dbt-core", "dbt-duckdb")
 
 
 def examine(
-    database: Path, clock: Clock, *, environment: str | None = None, ids: Collection[str] = ()
+    database: Path,
+    clock: Clock,
+    *,
+    environment: str | None = None,
+    ids: Collection[str] = (),
+    record: Path | None = None,
 ) -> Iterator[Finding]:
     """Yield the lines as they become known: configuration, database, KSeF, each taxpayer.
 
-    `database` is the analysts' file; `ids` restricts to these taxpayers.
+    `database` is the analysts' file; `ids` restricts to these taxpayers. What KSeF answers to one
+    of them is written to `record`, with stand-ins for all that is secret.
     """
+    if record is not None:
+        refuse_existing(record)
     yield ok("versions", ", ".join([f"Python {python_version()}", *map(_versioned, PACKAGES)]))
     logins = yield from _examine_configuration(clock, ids)
     wants_exports = yield from _examine_options()
@@ -51,12 +62,16 @@ def examine(
     if base_url is None:
         return
     is_reached = yield from examine_service(base_url, clock)
+    if is_reached:
+        yield examine_contract(base_url, clock)
     spent = spent_requests(database, clock.now())
     for login in logins:
         if is_reached:
             yield from examine_taxpayer(base_url, login, clock, spent, wants_exports=wants_exports)
         else:
             yield critical("login", "not tried", "Let KSeF be reached first", login.context)
+    if record is not None and is_reached:
+        yield from examine_recording(base_url, logins, clock, record)
 
 
 def _versioned(package: str) -> str:
