@@ -264,7 +264,6 @@ def test_failed_rows_lack_what_ksef_leaves_out(prompt: World) -> None:
             assert not {"ksefNumber", "acquisitionDate", "permanentStorageDate"} & invoice.keys()
         if code in (440, 450):
             assert "invoiceNumber" not in invoice
-        if code == 440:
             assert "invoicingMode" not in invoice
 
 

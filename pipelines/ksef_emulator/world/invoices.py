@@ -25,7 +25,8 @@ from ksef_emulator.world.texts import INVOICE_DESCRIPTIONS, duplicate_details, r
 NUMBERED_WHEN_REJECTED = frozenset({410, 415})
 """Codes given after the XML was read, so that the invoice number is known."""
 
-MODE_UNKNOWN = frozenset({405, 430, 435, 440})
+MODE_UNKNOWN = frozenset({405, 430, 435, 440, 450})
+"""Codes of rows without invoicingMode; so recorded for 450, and told of 440 (#300)."""
 
 RESENT_UNCHANGED = frozenset({405, 500, 550})
 """Codes that are not the sender's fault: the same file is sent again."""
