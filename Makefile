@@ -11,7 +11,7 @@ PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 demo: $(VENV)/ready  ## load two emulated taxpayers into kseflow-demo/ksef.duckdb
 	$(BIN)/kseflow demo
 
-test: check $(VENV)/duckdb-1.2  ## lint, types and every test
+test: check $(VENV)/duckdb-1.2 $(VENV)/ksef-client $(VENV)/ksef2  ## lint, types and every test
 	$(BIN)/pytest $(PARALLEL)
 
 quick: $(VENV)/ready  ## the tests that need no marts: a minute or so
@@ -25,7 +25,7 @@ check: $(VENV)/ready  ## lint and types
 generate: $(VENV)/ready  ## write dbt's staging and the documents' tables from their declarations
 	$(BIN)/python -m tools
 
-coverage: $(VENV)/ready $(VENV)/duckdb-1.2  ## the lines and branches that no test runs; TESTS=tests/sql for fewer
+coverage: $(VENV)/ready $(VENV)/duckdb-1.2 $(VENV)/ksef-client $(VENV)/ksef2  ## the lines and branches that no test runs; TESTS=tests/sql for fewer
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(PARALLEL) $(TESTS)
 	$(BIN)/coverage combine --quiet
@@ -42,6 +42,20 @@ $(VENV)/ready: requirements.lock pyproject.toml
 
 $(VENV)/duckdb-1.2: tests/data/duckdb-1.2.lock $(VENV)/ready  # an old client, which opens what is published
 	$(PIP) --no-deps --require-hashes --target $@ -r $<
+	touch $@
+
+$(VENV)/ksef-client: tests/data/ksef-client.lock $(VENV)/ready  # clients of KSeF that nobody here wrote
+	$(PYTHON) -m venv --clear $@
+	$@/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	touch $@
+
+# ksef2 wants Python 3.12 or newer, beside whatever this project itself runs on.
+NEWER := $(PYTHON) python3.13 python3.12 $(wildcard $(HOME)/.pyenv/versions/3.1[23]*/bin/python)
+$(VENV)/ksef2: tests/data/ksef2.lock $(VENV)/ready
+	for python in $(NEWER); do \
+	  "$$python" -c "import sys; sys.exit(sys.version_info < (3, 12))" 2> /dev/null && break; \
+	done && "$$python" -m venv --clear $@ || { echo "ksef2 needs a Python 3.12 or newer"; exit 1; }
+	$@/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	touch $@
 
 lock:  ## pin anew what pyproject.toml asks for (needs uv)

@@ -6,6 +6,7 @@ waits most of its time. werkzeug's own server closes every connection after one 
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 import threading
@@ -86,6 +87,8 @@ class _Handler(WSGIRequestHandler):
         # The whole body is read before the answer, so the next request follows it.
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         time.sleep(self.server.latency_s)
+        # A proxy is asked by whole addresses: what a client takes for KSeF's host is served here.
+        self.path = re.sub(r"^http://[^/]*", "", self.path)
         environ = {**self.get_environ(), "wsgi.input": BytesIO(body)}
         try:
             response = Response.from_app(self.server.app, environ, buffered=True)
