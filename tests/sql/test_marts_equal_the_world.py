@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from ksef_emulator import VirtualClock, World
@@ -270,6 +270,8 @@ def check_days(
             # Those unread, and first attempts that may follow something unread.
             most = count["by counters"] + day["first_attempt_count"]
             assert day["first_pass_unknown_count"] <= most
+            lowest = day["first_pass_count"] - day["doubtful_pass_count"]
+            assert lowest <= count["first pass"] <= day["first_pass_count"]
         week = [counts[key[0] - timedelta(days=n), key[1], key[2]] for n in range(7)]
         accepted_7d = sum(c["accepted"] for c in week)
         all_decided = sum(c[o] for c in week for o in KINDS)
@@ -327,13 +329,12 @@ def test_rates_equal_those_of_the_world_itself(
 @settings(
     max_examples=3,
     deadline=None,
-    # One world in about six of random draws has a first pass too many: to be understood.
-    derandomize=True,
     database=None,
-    phases=[Phase.generate],
+    phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(seed=st.integers(0, 10_000), days=st.integers(1, 12), sessions_per_day=st.integers(1, 14))
+@example(seed=6139, days=2, sessions_per_day=8)  # a file's name alone tells of a failure before
 def test_failures_and_receipts_alone_give_the_rates_of_the_world_and_rows_complete_them(
     seed: int, days: int, sessions_per_day: int
 ) -> None:

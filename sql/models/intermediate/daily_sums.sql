@@ -7,11 +7,13 @@ with counted as (
     select
         {{ grain }}, day,
         {%- for count in counts %}
-        coalesce(counts.{{ count }}_count, 0) as {{ count }}_count
-        {{- ',' if not loop.last }}
+        coalesce(counts.{{ count }}_count, 0) as {{ count }}_count,
         {%- endfor %}
+        coalesce(nameless.nameless_count, 0) as nameless_count,
+        coalesce(nameless.named_failure_count, 0) as named_failure_count
     from {{ ref('daily_spine') }}
     left join {{ ref('daily_counts') }} as counts using ({{ grain }}, day)
+    left join {{ ref('nameless_acceptances') }} as nameless using ({{ grain }}, day)
 ),
 
 -- A correction is of the company, whichever of its identifiers failed before.
@@ -19,23 +21,31 @@ awaited as (
     select
         *,
         sum(unclassified_failed_count) over up_to_the_day as unread_failures,
-        sum(from_counters_count - session_failed_count) over up_to_the_day as unread_invoices
+        sum(from_counters_count - session_failed_count) over up_to_the_day as unread_invoices,
+        sum(named_failure_count) over within_reach_of_a_name as named_failures
     from counted
     window up_to_the_day as (
         partition by {{ company_nip() }} order by day
         range between unbounded preceding and current row
+    ),
+    within_reach_of_a_name as (
+        partition by {{ company_nip() }} order by day
+        range between interval '{{ var("file_name_reach_days") }} days' preceding and current row
     )
 ),
 
--- An acceptance may turn out to follow a failure that is not read yet, and a failure to follow
--- another one, or the acceptance of the same file: then neither is a first attempt.
+-- An acceptance may turn out to follow a failure that is not read yet, or to bear the name of a
+-- failed file, and a failure to follow another one, or the acceptance of the same file: then none
+-- is a first attempt.
 attempted as (
     select
         *,
         accepted_in_rows_count - corrected_count as first_pass_count,
         cast(from_counters_count - session_failed_count as bigint) as unread_attempt_count,
-        cast(least(accepted_in_rows_count - corrected_count, unread_failures) as bigint)
-            as doubtful_pass_count,
+        cast(least(
+            accepted_in_rows_count - corrected_count,
+            unread_failures + least(nameless_count, named_failures)
+        ) as bigint) as doubtful_pass_count,
         cast(least(failed_first_count, unread_invoices) as bigint) as doubtful_failure_count
     from awaited
 )
