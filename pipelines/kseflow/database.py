@@ -6,7 +6,7 @@ published from it. Only this module connects to them; sessions are in UTC unless
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Self
@@ -125,6 +125,23 @@ def locked(database: Path, wait_s: float) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise warehouse_error(error, database) from error
+
+
+@contextmanager
+def locked_if_free(database: Path) -> Iterator[bool]:
+    """Hold the database if nobody writes it now, and tell whether; loads that come then wait.
+
+    Raises `WarehouseError` when it cannot be written for another reason.
+    """
+    with ExitStack() as held:
+        is_free = True
+        try:
+            held.enter_context(locked(database, 0))
+        except WarehouseError as error:
+            if not (isinstance(error.__context__, Timeout) or is_locked(error)):
+                raise
+            is_free = False
+        yield is_free
 
 
 def _await_writable(database: Path, wait_s: float) -> None:

@@ -113,7 +113,7 @@ def print_build(summary: "BuildSummary", *, as_json: bool, quiet: bool = False) 
         return
     console = report_console()
     steps = ", ".join(f"{count} {status}" for status, count in sorted(summary.node_counts.items()))
-    if not quiet:
+    if steps and not quiet:
         console.print(f"Built {summary.database} in {_duration(summary.seconds)}: {steps}")
     for warning in summary.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
@@ -172,7 +172,9 @@ def print_status(
                 soft_wrap=True,
             )
     if published is not None:
-        console.print(f"Published for analysts: {moment_text(published.published_at)}")
+        looked = published.looked_at
+        seen = f"; found to be up to date {moment_text(looked)}" if looked else ""
+        console.print(f"Published for analysts: {moment_text(published.published_at)}{seen}")
 
 
 def print_verdict(verdict: Verdict) -> None:

@@ -1,6 +1,7 @@
 """One emulated world, loaded, built and published once for all tests that only read it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import pytest
 
 from ksef_emulator import VirtualClock, World
 from kseflow.marts.build import BuildSummary, build
+from kseflow.marts.publish import publish
 from tests.once import once
 from tests.sql.loaded import NOW, loading, make_world
 
@@ -32,7 +34,9 @@ def _build(folder: Path) -> tuple[Path, Path, BuildSummary]:
         load_once()
         clock.sleep(4 * 3600)
         load_once()
-    return database, analysts, build(database, analysts)
+    summary = build(database)  # the marts stay in the load's file as well
+    published = publish(database, analysts)
+    return database, analysts, replace(summary, published=published, is_published=True)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from ksef_emulator.api.exports.routes import DESCRIPTIONS as EXPORT_DESCRIPTIONS
 from ksef_emulator.world.texts import INVOICE_DESCRIPTIONS, SESSION_DESCRIPTIONS
 from kseflow.errors import WarehouseError
 from kseflow.marts.build import BuildFailed, build
-from kseflow.marts.publish import project_folder
+from kseflow.marts.fingerprint import project_folder
 from kseflow.raw.tables import TABLES
 from tests.sql.loaded import NOW, loading, make_world
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 READER = Path(__file__).with_name("reader.py")
 LOADS = 10
+NEWS_SQL = "update ksef_raw.sessions set status_description = 'changed'"
 
 
 def test_readers_never_fail_and_never_see_a_mixed_state_through_ten_loads(
@@ -40,9 +41,11 @@ def test_readers_never_fail_and_never_see_a_mixed_state_through_ten_loads(
             for _ in range(2)
         ]
         try:
-            for _ in range(LOADS):
+            for n in range(LOADS):
                 clock.sleep(3600)
                 load_once()
+                with duckdb.connect(str(database)) as connection:  # it may have found nothing new
+                    connection.execute(f"{NEWS_SQL} || '{n}'")
                 assert build(database, analysts).is_published
         finally:
             stop.touch()
@@ -62,7 +65,7 @@ def test_nothing_is_published_when_nothing_changed(built: "Built", tmp_path: Pat
     assert publish(database, analysts) == first
     assert analysts.stat().st_ino == inode
     with duckdb.connect(str(database)) as connection:
-        connection.execute("insert into ksef_raw._dlt_loads from ksef_raw._dlt_loads limit 1")
+        connection.execute(NEWS_SQL)
     assert publish(database, analysts).fingerprint != first.fingerprint
     assert analysts.stat().st_ino != inode
 
@@ -102,7 +105,7 @@ def test_an_analyst_who_keeps_the_file_open_stops_neither_load_nor_publishing(
         assert visitor.stdout is not None
         assert visitor.stdout.readline() == "open\n"
         with duckdb.connect(str(database)) as connection:
-            connection.execute("insert into ksef_raw._dlt_loads from ksef_raw._dlt_loads limit 1")
+            connection.execute(NEWS_SQL)
         published = publish(database, analysts)
         assert last_published(analysts) == published
     finally:
@@ -139,7 +142,7 @@ def test_a_publishing_that_breaks_off_leaves_the_last_file_and_no_other(
     publish(database, analysts)
     before = analysts.read_bytes()
     with duckdb.connect(str(database)) as connection:
-        connection.execute("insert into ksef_raw._dlt_loads from ksef_raw._dlt_loads limit 1")
+        connection.execute(NEWS_SQL)
         connection.execute("drop table ksef_raw.sync_log")  # a view of staging now fails
     with pytest.raises(WarehouseError, match="sync_log"):
         publish(database, analysts)

@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from kseflow.marts.publish import project_folder
+from kseflow.marts.fingerprint import project_folder
 
 PAGE = Path(__file__).parents[2].joinpath("README.md").read_text("utf-8")
 QUESTIONS = re.findall(r"^\*\*(.+?)\*\*[^\n]*\n```sql\n(.+?)```", PAGE, re.MULTILINE | re.DOTALL)

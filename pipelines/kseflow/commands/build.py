@@ -23,6 +23,9 @@ def build(
         bool,
         typer.Option(help="Put staging and marts into the analysts' file when all tests passed."),
     ] = True,
+    full: Annotated[
+        bool, typer.Option("--full", help="Build also when neither data nor models changed.")
+    ] = False,
     wait: Wait = 60,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -31,6 +34,7 @@ def build(
 ) -> None:
     """Build the marts from what was loaded, test them, and publish them for analysts.
 
+    When neither data nor models changed since, it only notes that, for status and check.
     A failed test ends with exit code 1, its name and sample rows; the published file stays. If
     it is of one taxpayer's rows, the others are published without it: exit code 3.
 
@@ -44,7 +48,7 @@ def build(
         told_in_plain_english(verbose) as console,
         narrated(console, what="building the marts", quiet=quiet, as_json=log_json),
     ):
-        summary = build_marts(database, publish=publish, lock_wait_s=wait)
+        summary = build_marts(database, publish=publish, lock_wait_s=wait, full=full)
     print_build(summary, as_json=as_json, quiet=quiet)
     if summary.left_out:
         raise typer.Exit(Exit.PARTIAL)

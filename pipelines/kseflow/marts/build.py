@@ -1,67 +1,45 @@
-"""Build the marts from the loaded tables with dbt, in process, test them, and have them published.
+"""Build the marts from the loaded tables, test them, and have them published.
 
-One taxpayer's odd row keeps nobody else's figures old: a taxpayer whose rows break a promise of
-the marts is left out and named, and the others are built without it.
+They are built in a copy of the load's file, so that loads go on meanwhile; and not at all when
+the published file is of the same data and models already.
 """
 
-import json
-import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import duckdb
+from filelock import FileLock, Timeout
 
-from kseflow.constants import DATASET, LOCK_WAIT_S, MEMORY_LIMIT
-from kseflow.database import dbt_folder, load_file, locked, opened
-from kseflow.errors import KsefError, WarehouseError
-from kseflow.marts.publish import LeftOut, Published, last_published, project_folder, publish
-
-if TYPE_CHECKING:
-    from dbt.artifacts.schemas.run import RunResult
-    from dbt.contracts.graph.manifest import Manifest
-    from dbt_common.events.base_types import EventMsg
-
-log = logging.getLogger(__name__)
-
-SAMPLE_ROWS = 3
-
-PROFILE = """\
-kseflow:
-  target: duckdb
-  outputs:
-    duckdb:
-      type: duckdb
-      path: '{path}'
-      schema: marts
-      threads: 2
-      settings: {{TimeZone: UTC, preserve_insertion_order: false, memory_limit: {memory_limit}}}
-"""
-
-Taxpayer = tuple[str, str]  # context_type, context_id
-
-# The parsed models by the name of the database, which is in their SQL: parsing takes a third of
-# a small build, and some builds are many (`_Builds._sought`). Variables are read at run time.
-_parsed: "dict[str, Manifest]" = {}
-
-
-class BuildFailed(KsefError):
-    """A model or a test of the SQL models failed; the message names it and shows sample rows."""
+from kseflow.clock import SystemClock
+from kseflow.constants import LOCK_WAIT_S
+from kseflow.database import dbt_folder, load_file, locked, locked_if_free, opened, warehouse_error
+from kseflow.errors import WarehouseError
+from kseflow.files import private_files
+from kseflow.marts.look import is_up_to_date
+from kseflow.marts.publish import LeftOut, Published, last_published, publish
+from kseflow.marts.rounds import BuildFailed as BuildFailed
+from kseflow.marts.rounds import Rounds, step_text
+from kseflow.marts.snapshot import QUIET_S, copy_between_commits, remove
 
 
 @dataclass(frozen=True)
 class BuildSummary:
-    """What one build did: dbt's nodes by status, warnings as text, taxpayers left out."""
+    """What one build did: dbt's nodes by status, warnings as text, taxpayers left out.
+
+    There are no nodes when what is published was of the same data and models already.
+    """
 
     database: Path
-    node_counts: dict[str, int]
-    warnings: list[str]
-    left_out: list[LeftOut]
     seconds: float
-    is_published: bool
-    published: Published | None
+    node_counts: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    is_published: bool = False
+    published: Published | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values and moments."""
@@ -70,89 +48,32 @@ class BuildSummary:
         return vars(self) | {"left_out": left_out, "published": published}
 
 
-@dataclass
-class _Builds:
-    """Builds of one database, each without some taxpayers; knows whom it must do without."""
-
-    database: Path
-    left_out: dict[Taxpayer, str] = field(default_factory=dict)
-
-    def run(self) -> "list[RunResult]":
-        """Build without those who break a promise, and return the results of the last build.
-
-        Raises `BuildFailed` when it is nobody's or everybody's fault.
-        """
-        while failed := _failed(results := _run_dbt(self.database, self.left_out)):
-            found = _named(self.database, failed) or self._sought(failed)
-            everybody = _taxpayers(self.database)
-            if not found or everybody <= self.left_out.keys() | found.keys():
-                raise BuildFailed(_told_failures(self.database, results))
-            log.warning(
-                "%s of %s taxpayers break a promise of the marts; building without them",
-                len(self.left_out | found), len(everybody),
-            )  # fmt: skip
-            self.left_out |= found
-        return results
-
-    def _sought(self, failed: "Sequence[RunResult]") -> dict[Taxpayer, str]:
-        """Find whose rows make a step fail that names no taxpayer, by halving them."""
-        everybody = sorted(_taxpayers(self.database) - self.left_out.keys())
-        reason = _told(self.database, failed[0])  # now: another build compiles its node anew
-        if len(everybody) < 2 or self._fails(()):
-            return {}
-        return dict.fromkeys(self._odd_ones(everybody), reason)
-
-    def _odd_ones(self, suspects: list[Taxpayer]) -> list[Taxpayer]:
-        """Return those of `suspects`, with whom a build fails, with whom it fails on their own."""
-        if len(suspects) == 1:
-            return suspects
-        half = len(suspects) // 2
-        parts = [part for part in (suspects[:half], suspects[half:]) if self._fails(part)]
-        return [odd for part in parts for odd in self._odd_ones(part)]
-
-    def _fails(self, these: Collection[Taxpayer]) -> bool:
-        others = _taxpayers(self.database) - set(these)
-        return bool(_failed(_run_dbt(self.database, others)))
-
-
 def build(
     load_database: Path,
     analysts_database: Path | None = None,
     *,
     lock_wait_s: float = LOCK_WAIT_S,
+    full: bool = False,
 ) -> BuildSummary:
-    """Build and test the marts in `load_database`, then publish them to `analysts_database`.
+    """Build and test the marts of `load_database` and publish them to `analysts_database`.
 
-    Nothing is published when None is given, or when neither loads nor models changed. A taxpayer
-    whose rows break a promise is left out, in the summary and in the published file.
+    When the loaded rows and the models are those of the published file, that is noted beside it
+    and nothing is built, unless `full`. Given None, the marts are built in `load_database` itself.
+    A taxpayer whose rows break a promise is left out, in the summary and in the published file.
     Raises `BuildFailed` naming the failed test with sample rows when that does not help; the
     published file then stays as it is. Raises `WarehouseError` when a database cannot be used.
     """
     if not load_database.exists():
         raise WarehouseError(f"{load_database}: no such file; run kseflow load first")
     started = monotonic()
-    before = analysts_database and last_published(analysts_database)
-    with locked(load_database, lock_wait_s):
-        builds = _Builds(load_database)
-        results = builds.run()
-        left_out = [LeftOut(*who, reason) for who, reason in sorted(builds.left_out.items())]
-        after = (
-            publish(load_database, analysts_database, left_out=left_out)
-            if analysts_database
-            else None
-        )
-    counts: dict[str, int] = {}
-    for result in results:
-        counts[str(result.status)] = counts.get(str(result.status), 0) + 1
-    return BuildSummary(
-        database=load_database,
-        node_counts=counts,
-        warnings=[_told(load_database, result) for result in results if result.status == "warn"],
-        left_out=left_out,
-        seconds=monotonic() - started,
-        is_published=after is not None and after != before,
-        published=after,
-    )
+    work = dbt_folder(load_database)
+    if analysts_database is None:
+        with locked(load_database, lock_wait_s):
+            made = _run(load_database, work)
+    else:
+        with _alone(load_database, work, lock_wait_s):
+            made = _built_apart(load_database, analysts_database, work, lock_wait_s, full)
+    return BuildSummary(load_database, monotonic() - started, **made)
 
 
 def build_marts(
@@ -160,125 +81,73 @@ def build_marts(
     *,
     publish: bool = True,
     lock_wait_s: float = LOCK_WAIT_S,
+    full: bool = False,
 ) -> BuildSummary:
     """Build the marts from what was loaded, test them, and publish them as `database`.
 
-    `database` is the analysts' file, as for `kseflow.load`. Raises as `build` does.
+    `database` is the analysts' file, as for `kseflow.load`; the marts are built also when nothing
+    changed if `full`. Raises as `build` does.
     """
-    return build(load_file(database), database if publish else None, lock_wait_s=lock_wait_s)
+    analysts = database if publish else None
+    return build(load_file(database), analysts, lock_wait_s=lock_wait_s, full=full)
 
 
-def _run_dbt(database: Path, left_out: Collection[Taxpayer]) -> "list[RunResult]":
-    """Run `dbt build` without unit tests; its files go to a folder beside the database."""
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-
-    told = _dbt_options(database)
-    arguments = ["build", "--no-write-json", *told]
-    for kind in ("unit_test", "exposure"):  # of the project, and of nothing to build
-        arguments += ["--exclude-resource-type", kind]
-    if left_out:
-        named = [":".join(taxpayer) for taxpayer in sorted(left_out)]
-        arguments += ["--vars", json.dumps({"kseflow_left_out": named})]
+@contextmanager
+def _alone(load_database: Path, work: Path, wait_s: float) -> Iterator[None]:
+    """Keep other builds of the same load's file away, waiting up to `wait_s` seconds for one."""
     try:
-        if database.stem not in _parsed:
-            _parsed[database.stem] = _invoked(["parse", "--no-write-json", *told])
-        results = _invoked(arguments, _parsed[database.stem]).results
+        with private_files():
+            work.mkdir(exist_ok=True)
+            with FileLock(work / "build.lock", timeout=wait_s):
+                yield
+    except Timeout:
+        raise WarehouseError(
+            f"another build of {load_database} is under way (waited {wait_s:.0f} s); "
+            "let it end, or give this one more time with --wait"
+        ) from None
+    except OSError as error:
+        raise warehouse_error(error, load_database) from error
+
+
+def _built_apart(
+    load_database: Path, analysts_database: Path, work: Path, wait_s: float, full: bool
+) -> dict[str, Any]:
+    """Build in a copy and publish that, if anything changed; return the summary's fields."""
+    before = last_published(analysts_database)
+    copy = work / load_database.name  # of the same name, which the models' views know
+    try:
+        with locked_if_free(load_database) as is_free:
+            is_new = full or before is None
+            if is_free and not is_new and _is_up_to_date(analysts_database, load_database):
+                return _unchanged(analysts_database)
+            quiet_s = 0 if is_free else QUIET_S
+            copy_between_commits(load_database, copy, wait_s=wait_s, quiet_s=quiet_s)
+        if not is_free and not is_new and _is_up_to_date(analysts_database, copy):
+            return _unchanged(analysts_database)
+        made = _run(copy, work)
+        after = publish(copy, analysts_database, left_out=made["left_out"])
+        return made | {"published": after, "is_published": after != before}
     finally:
-        # dbt keeps the database open for the life of the process, and no load could write it.
-        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
-    return list(results)
+        remove(copy)
 
 
-def _invoked(arguments: list[str], parsed: "Manifest | None" = None) -> Any:
-    """Return what dbt's command results in; raise `BuildFailed` if it could not start."""
-    from dbt.cli.main import dbtRunner
-
-    runner = dbtRunner(parsed, [_tell_progress])
-    outcome = runner.invoke([*arguments, "--log-level", "none", "--no-version-check"])
-    if isinstance(outcome.exception, KeyboardInterrupt | OSError):  # the user, or a full disk
-        raise outcome.exception
-    if outcome.exception is not None:
-        raise BuildFailed(f"dbt could not start: {outcome.exception}") from outcome.exception
-    return outcome.result
+def _is_up_to_date(analysts_database: Path, loaded: Path) -> bool:
+    with opened(loaded) as load, opened(analysts_database) as published:
+        return is_up_to_date(analysts_database, published, load, SystemClock().now())
 
 
-def _dbt_options(database: Path) -> list[str]:
-    """Write a profile for `database` and return where dbt finds and puts its files."""
-    work = dbt_folder(database)
-    work.mkdir(exist_ok=True)
-    path = str(database.resolve()).replace("'", "''")
-    (work / "profiles.yml").write_text(PROFILE.format(path=path, memory_limit=MEMORY_LIMIT))
-    return [
-        f"--project-dir={project_folder()}",
-        f"--profiles-dir={work}",
-        f"--target-path={work.resolve() / 'target'}",
-        f"--log-path={work.resolve() / 'logs'}",
-    ]
+def _unchanged(analysts_database: Path) -> dict[str, Any]:
+    published = last_published(analysts_database)
+    left_out = published.taxpayers_left_out if published else []
+    return {"published": published, "left_out": left_out}
 
 
-def _tell_progress(event: "EventMsg") -> None:
-    if event.info.name == "LogStartLine":
-        log.debug("building the marts: %d of %d", event.data.index, event.data.total)
-
-
-def _failed(results: "Sequence[RunResult]") -> "list[RunResult]":
-    return [result for result in results if result.status in ("error", "fail")]
-
-
-def _taxpayers(database: Path) -> set[Taxpayer]:
-    """Return whoever has rows in any raw table."""
-    with opened(database) as connection:
-        tables = connection.execute(
-            "select table_name from duckdb_columns() "
-            f"where schema_name = '{DATASET}' and column_name = 'context_id'"
-        ).fetchall()
-        union = " union ".join(
-            f"select context_type, context_id from {DATASET}.{table}" for (table,) in tables
-        )
-        return set(connection.execute(union).fetchall()) if union else set()
-
-
-def _named(database: Path, failed: "Sequence[RunResult]") -> dict[Taxpayer, str]:
-    """Return the taxpayers of the rows that failed tests found, with the first test that did."""
-    found: dict[Taxpayer, str] = {}
-    for result in failed:
-        code = getattr(result.node, "compiled_code", None)
-        if result.status == "error" or not code:
-            continue
-        with opened(database) as connection:
-            try:
-                rows = connection.execute(
-                    f"select distinct context_type, context_id from ({code}\n)"
-                ).fetchall()
-            except duckdb.BinderException:  # the test is of no single taxpayer's rows
-                continue
-        told = _told(database, result)
-        found |= {who: told for who in rows if None not in who and who not in found}
-    return found
-
-
-def _told_failures(database: Path, results: "Sequence[RunResult]") -> str:
-    failed = _failed(results)
-    told = "\n".join(_told(database, result) for result in failed)
-    return f"{len(failed)} of {len(results)} steps failed:\n{told}"
-
-
-def _told(database: Path, result: "RunResult") -> str:
-    """Name a failed step; of a test, show the first rows that it found."""
-    node: Any = result.node
-    if result.status == "error" or not node.compiled_code:
-        return f"{node.resource_type} {node.name}: {result.message}"
-    rows = [f"  {row}" for row in _sample(database, node.compiled_code)]
-    return "\n".join([f"{node.resource_type} {node.name}: {result.message}", *rows])
-
-
-def _sample(database: Path, sql: str) -> Iterator[dict[str, Any]]:
-    with opened(database) as connection:
-        found = connection.execute(f"select * from ({sql}\n) limit {SAMPLE_ROWS}")
-        names = [column[0] for column in found.description]
-        for row in found.fetchall():
-            yield dict(zip(names, map(_plain, row), strict=True))
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if hasattr(value, "isoformat") else value
+def _run(database: Path, work: Path) -> dict[str, Any]:
+    """Build the marts in `database`; return the summary's fields."""
+    rounds = Rounds(database, work)
+    results = rounds.run()
+    return {
+        "node_counts": dict(Counter(str(result.status) for result in results)),
+        "warnings": [step_text(database, result) for result in results if result.status == "warn"],
+        "left_out": [LeftOut(*who, reason) for who, reason in sorted(rounds.left_out.items())],
+    }

@@ -5,9 +5,8 @@ DuckDB gives one process a file, so analysts read another one than loads write.
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,11 +14,13 @@ import duckdb
 import orjson
 
 from kseflow.clock import SystemClock
-from kseflow.constants import DATASET, MEMORY_LIMIT
+from kseflow.constants import MEMORY_LIMIT
 from kseflow.context import Context
 from kseflow.database import in_memory, is_locked, opened, warehouse_error
 from kseflow.errors import WarehouseError
 from kseflow.files import private_files, put_in_place
+from kseflow.marts.fingerprint import fingerprint
+from kseflow.marts.look import forget_look, last_look
 
 PUBLISHED_SCHEMAS = ("seeds", "staging", "marts")
 STORAGE_VERSION = "v1.2.0"  # the oldest that costs no size; every DuckDB from 1.2 on opens it
@@ -47,6 +48,7 @@ class Published:
     """What an analysts' file was made of; `published_at` and `as_of` are UTC.
 
     `left_out` is a JSON list of the taxpayers that are not in it, each with the reason.
+    `looked_at` is when it was last found to be up to date, None when it was not looked at since.
     """
 
     published_at: datetime
@@ -55,12 +57,12 @@ class Published:
     kseflow_version: str
     fingerprint: str
     left_out: str = "[]"
+    looked_at: datetime | None = None
 
-
-def project_folder() -> Path:
-    """Return the folder of the dbt project: inside the installed package, or the checkout's."""
-    installed = Path(__file__).parents[1] / "sql"
-    return installed if installed.exists() else Path(__file__).parents[3] / "sql"
+    @property
+    def taxpayers_left_out(self) -> list[LeftOut]:
+        found = orjson.loads(self.left_out)
+        return [LeftOut(who["context_type"], who["context_id"], who["reason"]) for who in found]
 
 
 @private_files()
@@ -72,10 +74,9 @@ def publish(
 ) -> Published:
     """Write marts, seeds and staging to `analysts_database`, in one step, if something changed.
 
-    To be called after a build and under its lock, as `build` does. Changed means: another load
-    was committed, or the models or kseflow itself are other ones, or other taxpayers
-    were left out. Returns what the file is made of. Raises `WarehouseError` when it cannot be
-    written or is somebody else's.
+    To be called after a build, as `build` does. Changed means: loaded rows, the models or kseflow
+    itself are other ones, other taxpayers were left out, or KSeF was asked since. Returns what the
+    file is made of. Raises `WarehouseError` when it cannot be written or is somebody else's.
     """
     if analysts_database.resolve() == load_database.resolve():
         raise WarehouseError(f"{analysts_database} is the load's own file; publish to another one")
@@ -86,7 +87,7 @@ def publish(
         _remove(new)
         with _attached(load_database) as connection:
             published = _described(connection, left_out)
-            if last is not None and last.fingerprint == published.fingerprint:
+            if last is not None and _is_same(last, published):
                 return last
             connection.execute(
                 f"attach {_text(str(new))} as published (storage_version '{STORAGE_VERSION}')"
@@ -95,10 +96,16 @@ def publish(
         # A log that a writing visitor left belongs to the old file, never to the new one.
         _log_of(analysts_database).unlink(missing_ok=True)
         put_in_place(new, analysts_database)
+        forget_look(analysts_database)
     except (duckdb.Error, OSError) as error:
         _remove(new)
         raise warehouse_error(error, analysts_database) from error
     return published
+
+
+def _is_same(last: Published, new: Published) -> bool:
+    told = (new.fingerprint, new.left_out, new.as_of)
+    return told == (last.fingerprint, last.left_out, last.as_of)
 
 
 def _remove(database: Path) -> None:
@@ -113,6 +120,7 @@ def _log_of(database: Path) -> Path:
 def last_published(analysts_database: Path) -> Published | None:
     """Return what the file was made of; None when there is none, or a program writes to it.
 
+    `as_of` and `run_id` are those of the last look at it, when it was found to be up to date.
     Raises `WarehouseError` when the file is there and was not published by kseflow.
     """
     if not analysts_database.exists():
@@ -124,7 +132,8 @@ def last_published(analysts_database: Path) -> Published | None:
             known = {field.name for field in fields(Published)}
             for row in answer.fetchall():
                 found = dict(zip(names, row, strict=True))
-                return Published(**{name: found[name] for name in known & found.keys()})
+                made = Published(**{name: found[name] for name in known & found.keys()})
+                return _seen(analysts_database, made)
             return None
     except (duckdb.CatalogException, TypeError):  # a table of that name may be anybody's
         raise WarehouseError(
@@ -134,6 +143,13 @@ def last_published(analysts_database: Path) -> Published | None:
         if is_locked(error):
             return None
         raise
+
+
+def _seen(analysts_database: Path, published: Published) -> Published:
+    look = last_look(analysts_database, published.fingerprint)
+    if look is None:
+        return published
+    return replace(published, as_of=look.as_of, run_id=look.run_id, looked_at=look.looked_at)
 
 
 @contextmanager
@@ -149,25 +165,15 @@ def _attached(load_database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _described(connection: duckdb.DuckDBPyConnection, left_out: Collection[LeftOut]) -> Published:
-    loads = connection.execute(
-        f"select load_id from {DATASET}._dlt_loads where status = 0 order by load_id"
-    ).fetchall()
     runs = connection.execute("select max(run_id) from staging.stg_sync_log").fetchone()
     as_of = connection.execute("select max(as_of) from marts.as_of").fetchone()
-    digest = sha256(repr(loads).encode())
-    for folder in ("macros", "models", "seeds", "tests"):
-        for path in sorted((project_folder() / folder).rglob("*.*")):
-            digest.update(path.read_bytes())
-    named = orjson.dumps([taxpayer.as_json() for taxpayer in left_out])
-    digest.update(version("kseflow").encode())
-    digest.update(named)
     return Published(
         published_at=SystemClock().now(),
         as_of=as_of[0] if as_of else None,
         run_id=runs[0] if runs else None,
         kseflow_version=version("kseflow"),
-        fingerprint=digest.hexdigest(),
-        left_out=named.decode(),
+        fingerprint=fingerprint(connection),
+        left_out=orjson.dumps([taxpayer.as_json() for taxpayer in left_out]).decode(),
     )
 
 
@@ -198,7 +204,7 @@ def _copy(connection: duckdb.DuckDBPyConnection, published: Published) -> None:
         "$as_of::timestamptz as as_of, $run_id::varchar as run_id, "
         "$kseflow_version::varchar as kseflow_version, $fingerprint::varchar as fingerprint, "
         "$left_out::varchar as left_out",
-        vars(published),
+        {name: value for name, value in vars(published).items() if name != "looked_at"},
     )
 
 

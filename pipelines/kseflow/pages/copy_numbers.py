@@ -25,7 +25,7 @@ CAUSES = {
 
 COPY_SQL = """
 select
-    (select max(as_of) from marts.as_of) as as_of,
+    (select as_of from looked) as as_of,
     (select max(left_out) from published) as left_out
 """
 

@@ -20,7 +20,7 @@ PART = 2  # level of its heading, below the page's own
 
 SCOPE_SQL = """
 select
-    (select max(as_of) from marts.as_of) as as_of,
+    (select as_of from looked) as as_of,
     coalesce(list(distinct context_id order by context_id), []) as taxpayers,
     min(day) filter (where is_used) as first_day,
     max(day) filter (where is_used) as last_day

@@ -11,6 +11,7 @@ import pandas as pd
 from kseflow.clock import SystemClock
 from kseflow.database import opened_marts, reading_marts
 from kseflow.errors import ConfigurationError
+from kseflow.marts.look import with_looks
 from kseflow.pages.chosen import Marts
 from kseflow.trends.anomaly import Anomaly
 from kseflow.trends.inputs import read_inputs
@@ -77,6 +78,7 @@ def _opened(database: Path) -> tuple[duckdb.DuckDBPyConnection, list[str]]:
     """Open the file; return the connection and the taxpayers there."""
     connection = opened_marts(database, "Europe/Warsaw")
     with reading_marts(database):
+        with_looks(connection, database)
         return connection, [
             row[0] for row in connection.execute(TAXPAYERS_OF_THE_FILE_SQL).fetchall()
         ]

@@ -14,6 +14,7 @@ from kseflow.constants import MOST_SKEW
 from kseflow.context import Context, plain_id
 from kseflow.database import published
 from kseflow.errors import ConfigurationError, WarehouseError
+from kseflow.marts.look import with_looks
 from kseflow.settings import section, subsections, unknown
 from kseflow.watch.finding import Finding, Measure, State, counts_text, document, worst
 from kseflow.watch.queries import LEFT_OUT_SQL
@@ -21,7 +22,7 @@ from kseflow.watch.questions import CHECKS, Check
 
 MOST_AGE_AHEAD = MOST_SKEW.total_seconds() / 3600  # hours; of ages in days a little more
 NAMES = tuple(check.name for check in CHECKS)
-AS_OF_SQL = "select (select max(as_of) from marts.as_of) as as_of, published_at from published"
+AS_OF_SQL = "select looked.as_of, published_at from looked, published"
 TAXPAYERS_SQL = f"""
 select context_type, context_id, max(name) as name
 from (
@@ -155,6 +156,7 @@ def check(
     """
     limits = thresholds or configured_thresholds()
     with published(database) as connection:
+        with_looks(connection, database)
         taxpayers = _taxpayers(connection, database, nips)
         moment = now or SystemClock().now()
         findings = [

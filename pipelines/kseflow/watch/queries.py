@@ -1,8 +1,9 @@
 """The queries of `kseflow check` over the published file.
 
 Each returns at most a row per taxpayer, with the measured `value` and what the sentence names.
-`now` is the moment of the check; ages of what KSeF told are counted to `as_of`, so that a copy
-that is late alarms once, by its age. What stands in braces the checks fill in.
+`now` is the moment of the check; `looked` and `later_log` are what `marts/look.py` adds. Ages of
+what KSeF told are counted to `as_of`, so that a copy that is late alarms once, by its age. What
+stands in braces the checks fill in.
 """
 
 from kseflow.constants import KSEF_BEGINS
@@ -92,27 +93,34 @@ from marts.session_reconciliation
 where
     likely_cause not in ('session_open', 'session_failed_as_whole')
     and coalesce(
-        updated_at < (select as_of from marts.as_of) - interval '{grace_hours} hours', true
+        updated_at < (select as_of from looked) - interval '{grace_hours} hours', true
     )
 group by all
 """
 
 # A taxpayer whose login fails is in no mart, only in the log of its loads.
 LOAD_AGE_SQL = """
-with listed as (
+with log as (
+    select context_type, context_id, part, outcome, message, started_at, ended_at
+    from staging.stg_sync_log
+    union all
+    select * from later_log
+),
+
+listed as (
     select
         context_type, context_id,
         part,
         coalesce(max(ended_at) filter (where outcome in ('ok', 'warning')), min(started_at))
             as listed_at
-    from staging.stg_sync_log
+    from log
     where part in ('login', 'sessions_online', 'sessions_batch')
     group by all
 ),
 
 troubles as (
     select context_type, context_id, max_by((message, ended_at), ended_at) as last
-    from staging.stg_sync_log
+    from log
     where outcome = 'failed'
     group by all
 )

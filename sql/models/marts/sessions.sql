@@ -1,3 +1,14 @@
+with sessions as (
+    select
+        *,
+        case when not is_terminal then least(
+            valid_until + interval '{{ var("late_close_hours") }} hours',
+            case when status_code > 100
+                then updated_at + interval '{{ var("stuck_hours") }} hours' end
+        ) end as stuck_at
+    from {{ ref('compared_sessions') }}
+)
+
 select
     context_type,
     context_id,
@@ -22,10 +33,8 @@ select
     {{ rate('accepted_count', '(accepted_count + failed_count)') }} as success_rate,
     {{ rate('failed_count', '(accepted_count + failed_count)') }} as failure_rate,
     is_open,
-    not is_terminal and (
-        coalesce(as_of > valid_until + interval '{{ var("late_close_hours") }} hours', false)
-        or status_code > 100 and as_of > updated_at + interval '{{ var("stuck_hours") }} hours'
-    ) as is_stuck,
+    stuck_at,
+    coalesce(as_of > stuck_at, false) as is_stuck,
     is_failed_as_whole,
     is_closed_empty,
     case when is_terminal then {{ seconds_between('created_at', 'updated_at') }} end as duration_s,
@@ -40,4 +49,4 @@ select
     unclassified_failed_count,
     rows_lacking_count,
     read_at
-from {{ ref('compared_sessions') }}
+from sessions
