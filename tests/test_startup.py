@@ -55,6 +55,15 @@ def test_help_imports_nothing_heavy(tmp_path: Path, pace: float, arguments: list
     assert seconds < 3 * 0.3 * pace
 
 
+def test_a_build_of_nothing_new_does_without_dbt(tmp_path: Path, pace: float) -> None:
+    database = copy_published(tmp_path)
+    code, seconds, heavy = cost(tmp_path, CODE, "build", "--database", str(database))
+    assert code == "0"
+    assert set(heavy) <= {"pandas"}
+    assert seconds < 1.0 * pace
+    assert (tmp_path / ".ksef.duckdb.looked.json").exists()
+
+
 def test_check_and_status_do_without_dlt(tmp_path: Path, pace: float) -> None:
     database = copy_published(tmp_path, healthy=True)
     (tmp_path / ".dlt").mkdir()

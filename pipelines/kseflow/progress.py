@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,9 +15,11 @@ from rich.spinner import Spinner
 from rich.table import Column, Table
 
 from kseflow.constants import WARSAW
-from kseflow.loading.extraction import Extraction
-from kseflow.loading.share import Lane
 from kseflow.words import counted
+
+if TYPE_CHECKING:  # a build does without what a load needs
+    from kseflow.loading.extraction import Extraction
+    from kseflow.loading.share import Lane
 
 LANES_SHOWN = 12
 NOTICEABLE_S = 2.0
@@ -45,7 +48,7 @@ class Narrator(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self._spinner.update(text=record.getMessage())
 
-    def watch(self, extraction: Extraction) -> None:
+    def watch(self, extraction: "Extraction") -> None:
         """Show the lanes of this extraction from now on."""
         self._extraction = extraction
 
@@ -61,7 +64,7 @@ class Narrator(logging.Handler):
         return Group(rows, *([f"and {more} more"] if more > 0 else []), self._spinner)
 
 
-def _cells(lane: Lane) -> tuple[str, str, str, str]:
+def _cells(lane: "Lane") -> tuple[str, str, str, str]:
     """Say for whom, what, how far, and what the hour still takes or what it is waiting for."""
     log, left = lane.log, lane.left_count
     if left is not None:

@@ -19,15 +19,14 @@ from kseflow.constants import KSEF_BEGINS, WARSAW
 from kseflow.context import Context
 from kseflow.errors import WarehouseError
 from kseflow.loading.summary import LoadSummary
-from kseflow.loading.warehouse import Warehouse
 from kseflow.marts.publish import Published
 from kseflow.watch.check import Verdict, line_of
 from kseflow.watch.finding import Finding, State, document, worst
-from kseflow.watch.status import TaxpayerStatus, status
 from kseflow.words import counted
 
 if TYPE_CHECKING:
     from kseflow.marts.build import BuildSummary
+    from kseflow.watch.status import TaxpayerStatus
 
 WORDS = {
     State.OK: ("green", "OK"),
@@ -71,8 +70,11 @@ def print_load(
         print_build(built, as_json=False)
 
 
-def _states_after(summary: LoadSummary, in_progress: str) -> tuple[list[TaxpayerStatus], str]:
+def _states_after(summary: LoadSummary, in_progress: str) -> "tuple[list[TaxpayerStatus], str]":
     """Return each taxpayer's state, or why it cannot be read now."""
+    from kseflow.loading.warehouse import Warehouse  # pyarrow, which a build does without
+    from kseflow.watch.status import status
+
     try:
         warehouse = Warehouse.of_file(summary.database)
         return status(warehouse, summary.ended_at, in_progress=in_progress), ""
@@ -129,7 +131,7 @@ def print_build(summary: "BuildSummary", *, as_json: bool, quiet: bool = False) 
 
 
 def print_status(
-    states: Sequence[TaxpayerStatus],
+    states: "Sequence[TaxpayerStatus]",
     *,
     as_json: bool,
     published: Published | None = None,
@@ -240,7 +242,7 @@ def _of(stored: int, counted: int) -> str:
     return f"{stored:,}" if stored == counted else f"{stored:,} of {counted:,}"
 
 
-def _left_text(state: TaxpayerStatus) -> str:
+def _left_text(state: "TaxpayerStatus") -> str:
     """Say what is still to be read, and when it will have been."""
     told = f"{counted(state.worklist_session_count, 'session')} to read"
     if state.unknown_outcome_count:
@@ -260,7 +262,7 @@ def _title(context: Context) -> str:
     return f"{escape(shorten(context.name, NAME_WIDTH, placeholder='…'))}\n{context}"
 
 
-def _cursor_text(state: TaxpayerStatus) -> str:
+def _cursor_text(state: "TaxpayerStatus") -> str:
     cursors = [text for part, text in state.cursors.items() if part.startswith("sessions")]
     return _short_text(max(map(datetime.fromisoformat, cursors), default=None))
 

@@ -19,10 +19,11 @@ from kseflow.constants import DATASET
 from kseflow.files import private_files
 from kseflow.marts.fingerprint import fingerprint
 
-# As copy_moment tells it, of what may be newer without being news (see fingerprint).
+# When KSeF answered last, as copy_moment tells it.
+READ_TABLES = ("sessions", "invoice_reads", "upo_reads", "export_packages")
 MOMENTS = {
-    "sessions": f"select max(read_at) as moment from {DATASET}.sessions",
-    "export_packages": f"select max(read_at) as moment from {DATASET}.export_packages",
+    table: f"select max(read_at) as moment from {DATASET}.{table}" for table in READ_TABLES
+} | {
     "sync_log": f"select max(ended_at) as moment from {DATASET}.sync_log "
     "where outcome = 'ok' and resource in ('sessions_online', 'sessions_batch')",
 }
@@ -36,8 +37,19 @@ select
     context_type, context_id, resource as part, outcome,
     arg_max(message, ended_at) as message, min(started_at) as started_at, max(ended_at) as ended_at
 from {DATASET}.sync_log
-where run_id > $run_id
+where run_id > $run_id and (resource in ('login', 'sessions_online', 'sessions_batch')
+    or outcome = 'failed')
 group by context_type, context_id, resource, outcome
+"""
+LATER_LOG_SQL = """
+select row.*
+from (
+    select unnest(from_json($1, '[{
+        "context_type": "VARCHAR", "context_id": "VARCHAR", "part": "VARCHAR",
+        "outcome": "VARCHAR", "message": "VARCHAR", "started_at": "TIMESTAMPTZ",
+        "ended_at": "TIMESTAMPTZ"
+    }]')) as row
+)
 """
 DUE_SQL = """
 select as_of_day < cast(timezone('Europe/Warsaw', $as_of) as date)
@@ -66,7 +78,8 @@ from marts.as_of
 class Look:
     """What was found of a file with this `fingerprint`; moments are UTC.
 
-    `log` has the last row of each taxpayer, part of a load and outcome since it was published.
+    `log` has the last row since it was published of each taxpayer, part and outcome, of logins,
+    lists and failures.
     """
 
     fingerprint: str
@@ -172,16 +185,8 @@ def with_looks(published: duckdb.DuckDBPyConnection, database: Path) -> None:
         "looked_at, greatest($3::timestamptz, max(as_of)) as as_of from marts.as_of",
         moments,
     )
-    published.execute(
-        "create temp table later_log (context_type varchar, context_id varchar, part varchar, "
-        "outcome varchar, message varchar, started_at timestamptz, ended_at timestamptz)"
-    )
-    if look and look.log:
-        published.executemany(
-            "insert into later_log values ($context_type, $context_id, $part, $outcome, $message, "
-            "$started_at, $ended_at)",
-            look.log,
-        )
+    log = orjson.dumps(look.log if look else []).decode()
+    published.execute(f"create temp table later_log as {LATER_LOG_SQL}", [log])
 
 
 def _file(database: Path) -> Path:
