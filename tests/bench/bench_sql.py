@@ -1,4 +1,4 @@
-"""Time and peak memory of a full build and of publishing, against one scan of the same rows.
+"""Time and memory of a full build, of publishing and of nothing new, against one scan of the rows.
 
 python -m tests.bench.bench_sql            # 1,000,000 and 10,000,000 invoices, 10 a session
 python -m tests.bench.bench_sql 1000000    # only that many
@@ -32,6 +32,11 @@ from pathlib import Path
 from kseflow.marts.publish import publish
 publish(Path({load!r}), Path({analysts!r}))
 """
+NOTHING_NEW = """
+from pathlib import Path
+from kseflow.marts.build import build
+assert not build(Path({load!r}), Path({analysts!r})).node_counts
+"""
 MEASURED = """
 import resource, time
 started = time.monotonic()
@@ -59,7 +64,7 @@ def main(sizes: list[int]) -> None:
         with TemporaryDirectory() as name:
             folder = Path(name)
             write_raw_tables(folder / "load.duckdb", sessions=invoices // 10, invoices=invoices)
-            steps = {"scan": SCAN, "build": BUILD, "publish": PUBLISH}
+            steps = {"scan": SCAN, "build": BUILD, "publish": PUBLISH, "nothing": NOTHING_NEW}
             found = {step: measured(work, folder) for step, work in steps.items()}
         scan_s, _, scan_gb = found["scan"]
         for step, (seconds, cpu_s, peak_gb) in found.items():

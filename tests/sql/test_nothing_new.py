@@ -130,6 +130,11 @@ def test_a_world_that_stands_still_is_built_once_and_its_age_goes_on(tmp_path: P
         "drop table ksef_raw.upo_reads",
         "update ksef_raw.sync_log set taxpayer_name = 'ACME'",
         "update ksef_raw.sync_log set outcome = 'failed'",
+        "update ksef_raw.sync_log set credential_ends_at = '2026-12-31'",
+        "insert into ksef_raw.api_warnings by name "
+        "select context_type, context_id, 'r' as run_id, 'sessionList' as api_group, 'a text' "
+        "as message, 1 as answer_count, read_at, read_at as first_seen_at, read_at as last_seen_at "
+        "from ksef_raw.sync_log",
     ],
 )
 def test_whatever_is_loaded_changes_what_a_file_is_made_of(

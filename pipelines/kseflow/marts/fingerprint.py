@@ -31,7 +31,7 @@ group by table_name
 order by table_name
 """
 
-# Of logs: which taxpayers there are, by which name, and how each part of a load went last.
+# Of logs: which taxpayers there are, and how each part of a load went last; which warnings.
 LOG_SQL = """
 select count(*), sum(hash(context_type, context_id, resource, last))
 from (
@@ -39,7 +39,12 @@ from (
     from {table} group by all
 )
 """
-LOGS = {"sync_log": LOG_SQL, "api_requests": "select 0"}
+WARNINGS_SQL = """
+select count(*), sum(hash(warning))
+from (select distinct (context_type, context_id, message) as warning from {table})
+"""
+LOGS = {"sync_log": LOG_SQL, "api_warnings": WARNINGS_SQL, "api_requests": "select 0"}
+LAST = {"taxpayer_name", "outcome", "reaches_back_to", "credential", "credential_ends_at"}
 
 # A load asks for a package in any case; of a window with nothing in it that is only a log.
 NOTHING_EXPORTED = {
@@ -64,7 +69,7 @@ def fingerprint(connection: duckdb.DuckDBPyConnection) -> str:
     """
     digest = sha256(version("kseflow").encode())
     for table, columns, telling in connection.execute(COLUMNS_SQL, [DATASET]).fetchall():
-        last = ", ".join(f"{c}: {c}" for c in columns if c in ("outcome", "taxpayer_name"))
+        last = ", ".join(f"{c}: {c}" for c in columns if c in LAST)
         is_new = "true"
         if table == "export_packages" and NOTHING_EXPORTED.keys() <= set(columns):
             is_new = f"({' and '.join(NOTHING_EXPORTED.values())}) is not true"
