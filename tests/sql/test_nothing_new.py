@@ -124,6 +124,7 @@ def test_a_world_that_stands_still_is_built_once_and_its_age_goes_on(tmp_path: P
     [
         "update ksef_raw.sessions set failed_invoice_count = failed_invoice_count + 1",
         "update ksef_raw.session_invoices set status_code = 499 where status_code = 410",
+        "update ksef_raw.session_invoices set status_extensions = '{}' where status_code = 440",
         "delete from ksef_raw.failed_invoices where ordinal_number = 1",
         "update ksef_raw.invoice_metadata set read_at = read_at + interval 1 microsecond",
         "alter table ksef_raw.sessions add column more integer",

@@ -11,8 +11,9 @@ import duckdb
 
 from kseflow.constants import DATASET
 
-# Per table the columns that tell of a change. Texts are dear and change only with a new read_at,
-# except of sessions: they are few, and listed again and again without having changed.
+# Per table the columns that tell of a change. Names and hashes of rows are dear, for each is
+# another, and they change only with a new read_at; sessions are listed again and again without
+# having changed.
 COLUMNS_SQL = """
 select
     table_name,
@@ -21,12 +22,12 @@ select
         where if(
             table_name = 'sessions',
             column_name != 'read_at',
-            data_type not like 'VARCHAR%' and data_type not like 'JSON%'
+            data_type != 'VARCHAR' or not regexp_matches(column_name, '(number|hash|_name|_text)$')
         )
     ) as telling
 from duckdb_columns()
-where database_name = current_database() and schema_name = $1 and table_name not like '\\_dlt%'
-    escape '\\'
+where database_name = current_database() and schema_name = $1
+    and not starts_with(table_name, '_dlt')
 group by table_name
 order by table_name
 """
