@@ -13,6 +13,9 @@ KsefError
 └── BuildFailed          a model or a test of the SQL models failed (in build.py)
 """
 
+import re
+from reprlib import Repr
+
 __all__ = [
     "AccessDenied",
     "ConfigurationError",
@@ -27,8 +30,33 @@ __all__ = [
 ]
 
 
+# What a terminal obeys, or shows in another order than it is written in.
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+LONGEST = 2_000  # characters of a message; what KSeF said may be long
+_short = Repr()
+_short.maxstring = _short.maxother = 100
+
+
+def without_controls(text: str) -> str:
+    """Return the words of others with what a terminal would obey written out."""
+    return CONTROLS.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
+
+
+def plain(text: str) -> str:
+    """Return the words of others without what a terminal would obey, and not too long."""
+    return without_controls(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
+
+
+def shown(value: object) -> str:
+    """Return a value of anybody's, of any size and depth, as a message may show it."""
+    return plain(_short.repr(value))
+
+
 class KsefError(Exception):
     """The root: catch it to catch all that kseflow raises on purpose."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(plain(message))
 
 
 class ConfigurationError(KsefError):

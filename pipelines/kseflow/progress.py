@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.logging import RichHandler
 from rich.spinner import Spinner
 from rich.table import Column, Table
+from rich.text import Text
 
 from kseflow.constants import WARSAW
 from kseflow.words import counted
@@ -46,7 +47,8 @@ class Narrator(logging.Handler):
         self._extraction: Extraction | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._spinner.update(text=record.getMessage())
+        # No markup: KSeF's own words are in it.
+        self._spinner.update(text=Text(record.getMessage()))
 
     def watch(self, extraction: "Extraction") -> None:
         """Show the lanes of this extraction from now on."""

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from kseflow.clock import moment_text
 from kseflow.columns import print_table, table
 from kseflow.constants import KSEF_BEGINS, WARSAW
 from kseflow.context import Context
-from kseflow.errors import WarehouseError
+from kseflow.errors import WarehouseError, without_controls
 from kseflow.loading.summary import LoadSummary
 from kseflow.marts.publish import Published
 from kseflow.watch.check import Verdict, line_of
@@ -234,8 +235,15 @@ def requests_text(counts: dict[str, int]) -> str:
 
 def report_console() -> Console:
     """Return stdout as wide as the terminal, or wide enough for the tables in a file."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=120)
+    console = _PlainConsole(highlight=False)
+    return console if console.is_terminal else _PlainConsole(highlight=False, width=120)
+
+
+class _PlainConsole(Console):
+    """A console that the words of others do not command: tables hold KSeF's and the sellers'."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(without_controls(text), **how)
 
 
 def _of(stored: int, counted: int) -> str:
@@ -282,7 +290,7 @@ def _duration(seconds: float) -> str:
 
 def print_json(value: Any) -> None:
     """Print one JSON document, moments in ISO form."""
-    print(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
+    print(without_controls(json.dumps(value, default=_plain, ensure_ascii=False, indent=2)))
 
 
 def _plain(value: Any) -> str:
