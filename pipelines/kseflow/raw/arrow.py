@@ -13,11 +13,17 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kseflow.errors import ContractViolation
+from kseflow.errors import ContractViolation, shown
 
 TEXT, TEXTS, FLAG = pa.string(), pa.list_(pa.string()), pa.bool_()
 COUNT, BYTES, AMOUNT = pa.int32(), pa.int64(), pa.decimal128(18, 2)
 DATE, TIME = pa.date32(), pa.timestamp("us", tz="UTC")
+
+UNRECOGNISED = "unrecognised"
+NONE = type(None)
+# Of other types Arrow would cut fractions off, or take a text for a list of letters.
+STRICT = {COUNT: {int, NONE}, BYTES: {int, NONE}, TEXTS: {list, NONE}}
+MISFITS = (pa.ArrowException, TypeError, ValueError, OverflowError)
 
 Row = Mapping[str, Any]
 
@@ -26,7 +32,8 @@ Row = Mapping[str, Any]
 class Column:
     """One column; `api_field` is its path in the API's item, empty when the load stamps it.
 
-    `staged_as` is its name in staging and the marts, where that is another one.
+    `staged_as` is its name in staging and the marts, where that is another one; `is_json` says
+    that the API sends objects or lists, which are stored as text.
     """
 
     name: str
@@ -35,6 +42,7 @@ class Column:
     description: str
     is_required: bool = False
     staged_as: str = ""
+    is_json: bool = False
 
     @cached_property
     def path(self) -> list[str]:
@@ -82,28 +90,42 @@ class Table:
     def arrow_from_api(self, items: Sequence[Row], **stamps: Any) -> pa.Table:
         """Build an Arrow table of API items; `stamps` fill the columns the API does not send.
 
-        Raises `ContractViolation`, naming item and field, when a required field is missing or a
-        value does not fit its column.
+        A value that does not fit its column is kept in `unrecognised`, as `path.of.the.field`.
+        Raises `ContractViolation`, naming item and field, when a required field is missing or
+        does not fit.
         """
         if odd := [item for item in items if not isinstance(item, dict)]:
-            raise ContractViolation(f"{self.name}: {odd[0]!r} stands where an object should")
-        arrays = []
-        for column in self.columns:
-            if column.name in stamps:
-                values = [stamps[column.name]] * len(items)
-            elif column.name == "unrecognised":
-                values = [self._unrecognised(item) for item in items]
-            else:
-                values = [_at(item, column.path) for item in items]
-                if column.is_required and None in values:
-                    raise self._violation(items[values.index(None)], column, "is missing")
-            try:
-                arrays.append(_array(values, column.type))
-            except (pa.ArrowException, TypeError, OverflowError) as error:
-                odd = next(v for v in values if not _fits(v, column.type))
-                item = items[values.index(odd)]
-                raise self._violation(item, column, f"is {odd!r}") from error
-        return pa.table(arrays, schema=self.schema)
+            raise ContractViolation(f"{self.name}: {shown(odd[0])} stands where an object should")
+        misfits: list[dict[str, Any]] = [{} for _ in items]
+        arrays = {
+            column.name: _array([stamps[column.name]] * len(items), column.type)
+            if column.name in stamps
+            else self._column(column, items, misfits)
+            for column in self.columns
+            if column.name != UNRECOGNISED
+        }
+        if UNRECOGNISED in self.schema.names:
+            found = map(self._unrecognised, items, misfits)
+            arrays[UNRECOGNISED] = pa.array(found, TEXT)
+        return pa.table([arrays[column.name] for column in self.columns], schema=self.schema)
+
+    def _column(
+        self, column: Column, items: Sequence[Row], misfits: list[dict[str, Any]]
+    ) -> pa.Array:
+        """Return one column of the items; what does not fit it, and may lack, goes to `misfits`."""
+        values = [_at(item, column.path) for item in items]
+        if column.is_required and None in values:
+            raise self._violation(items[values.index(None)], column, "is missing")
+        try:
+            return _api_array(values, column)
+        except MISFITS:
+            pass
+        for place, value in enumerate(values):
+            if not _fits(value, column):
+                if column.is_required:
+                    raise self._violation(items[place], column, f"is {shown(value)}")
+                misfits[place][column.api_field], values[place] = value, None
+        return _api_array(values, column)
 
     def accepts(self, item: Row) -> bool:
         """Tell whether an API item has every required field, each of its type."""
@@ -124,9 +146,9 @@ class Table:
                 known.setdefault(tuple(path[:depth]), set()).add(name)
         return {parent: frozenset(names) for parent, names in known.items()}
 
-    def _unrecognised(self, item: Row) -> str | None:
-        """Return the fields that no column names as JSON text, None when there are none."""
-        extra: dict[str, Any] = {}
+    def _unrecognised(self, item: Row, misfits: dict[str, Any]) -> str | None:
+        """Return what no column could take as JSON text, None when there is nothing."""
+        extra = dict(misfits)
         for parent, names in self._known.items():
             nested = _at(item, parent)
             if isinstance(nested, dict) and (unknown := nested.keys() - names):
@@ -134,11 +156,11 @@ class Table:
                 extra |= {".".join(parent): fields} if parent else fields
         if not extra:
             return None
-        return orjson.dumps(_without_signed_urls(extra), option=orjson.OPT_SORT_KEYS).decode()
+        return _json_text(extra)
 
     def _violation(self, item: Row, column: Column, trouble: str) -> ContractViolation:
         names = (item.get(key) for key in ("referenceNumber", "ksefNumber"))
-        name = next(filter(None, names), "an item without a number")
+        name = next((n for n in names if isinstance(n, str) and n), "an item without a number")
         return ContractViolation(f"{self.name}: field {column.api_field} of {name} {trouble}")
 
 
@@ -146,6 +168,24 @@ def _at(item: Any, path: Iterable[str]) -> Any:
     for name in path:
         item = item.get(name) if isinstance(item, dict) else None
     return item
+
+
+def _api_array(values: list[Any], column: Column) -> pa.Array:
+    """Make a column of what the API sent; raises one of `MISFITS` for what is of another kind."""
+    if column.is_json:
+        return pa.array(map(_json_of, values), TEXT)
+    kinds = {*map(type, values)}
+    if not kinds <= STRICT.get(column.type, kinds):
+        raise TypeError("what Arrow would take, and change")
+    if column.type in (TEXT, TIME, DATE):  # Arrow would take numbers as time since 1970
+        pa.array(values, TEXT)
+    return _array(values, column.type)
+
+
+def _json_of(value: Any) -> str | None:
+    if value is not None and not isinstance(value, dict | list):
+        raise TypeError("neither an object nor a list")
+    return None if value is None else _json_text(value)
 
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
@@ -156,17 +196,25 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
         return pc.cast(pa.array(values, TEXT), DATE)
     if kind is AMOUNT:  # JSON numbers with two decimals, which a double holds up to 10 trillion
         return pc.cast(pa.array(values, pa.float64()), AMOUNT)
-    if kind is TEXT and any(isinstance(value, dict | list) for value in values):
-        values = [None if value is None else orjson.dumps(value).decode() for value in values]
+    if kind is TEXT:
+        values = [_json_text(v) if isinstance(v, dict | list) else v for v in values]
     return pa.array(values, kind)
 
 
-def _fits(value: Any, kind: pa.DataType) -> bool:
+def _fits(value: Any, column: Column) -> bool:
     try:
-        _array([value], kind)
-    except (pa.ArrowException, TypeError, OverflowError):
+        _api_array([value], column)
+    except MISFITS:
         return False
     return True
+
+
+def _json_text(value: Any) -> str:
+    """Write a value as JSON; one that is nested deeper than anything is only told of."""
+    try:
+        return orjson.dumps(_without_signed_urls(value), option=orjson.OPT_SORT_KEYS).decode()
+    except (RecursionError, orjson.JSONEncodeError):
+        return '"(nested too deep to be kept)"'
 
 
 def _without_signed_urls(value: Any) -> Any:

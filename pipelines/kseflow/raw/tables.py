@@ -69,7 +69,8 @@ INVOICE = (
         "When it was stored for good; null for a while after acceptance", staged_as="stored_at"),
     *STATUS,
     Column("status_extensions", TEXT, "status.extensions",
-        "JSON object; for duplicates the original's session and KSeF number"),
+        "JSON object; for duplicates the original's session and KSeF number",
+            is_json=True),
     *READ,
 )
 INVOICE_KEY = ("context_type", "context_id", "session_reference_number", "reference_number")
@@ -234,8 +235,10 @@ INVOICE_METADATA = Table(
         Column("hash_of_corrected_invoice", TEXT, "hashOfCorrectedInvoice",
             "Of a technical correction: SHA-256 of the rejected offline invoice that it "
             "puts right"),
-        Column("third_subjects", TEXT, "thirdSubjects", "JSON list of third parties"),
-        Column("authorized_subject", TEXT, "authorizedSubject", "JSON of the authorized party"),
+        Column("third_subjects", TEXT, "thirdSubjects", "JSON list of third parties",
+            is_json=True),
+        Column("authorized_subject", TEXT, "authorizedSubject", "JSON of the authorized party",
+            is_json=True),
         *READ,
     ),
 )
