@@ -39,7 +39,13 @@ PRODUCTION_LIMITS = {
 WINDOW_MARGIN_S = 0.2
 
 REQUESTS_IN_FLIGHT = 32  # over all taxpayers
-ANSWER_BYTES = 100_000_000  # a page of 1,000 invoices is a fiftieth of this
+ANSWER_BYTES = 2_000_000  # a page of 1,000 invoices, each with a link and some details
+JSON_VALUES = 2_000_000  # of one answer or `_metadata.json`; parsed they take 200 MB at most
+SIZE_FACTOR = 10  # times the documented size of anything is taken
+OLDEST_YEAR = 2000  # of any moment that KSeF tells
+BARREN_PAGES = 10  # of a list in a row, without a row that is new
+CONTINUATION_BYTES = 8_192  # of a continuation token, which goes into a header
+LONGEST_WAIT_S = 7 * 24 * 3600.0  # what a Retry-After is believed
 ANSWER_TIME_S = 300.0  # one whole answer, however steadily it drips
 DOWNLOAD_TIME_S = 900.0  # a part of 50 MB at half a megabit a second
 TIMEOUT_S = 30.0  # one network read; a page of 1,000 invoices takes a few seconds at worst
@@ -74,7 +80,8 @@ OPEN_STATUS_CODES = (100, 150, 170)  # sessions; the state diagrams in faktury/s
 PENDING_STATUS_CODES = (100, 150)  # invoices
 ACCEPTED_STATUS_CODE = 200
 
-MOST_SKEW = timedelta(minutes=5)  # a moment later than now by more is not believed
+# A moment later than now by more is not believed, nor a login whose clock differs by more.
+MOST_SKEW = timedelta(minutes=5)
 
 # The session list may lag and its dateUpdated is in whole seconds: look back this far.
 LOOKBACK = timedelta(hours=2)
@@ -97,12 +104,18 @@ EXPORT_PATIENCE_S = 15 * 60.0  # a package not ready by then is given up and ask
 EXPORT_TRIES = 2  # exports asked for one window in one run
 DOWNLOAD_TRIES = 3  # each with fresh links
 
-# What a package may hold; more is no package of KSeF's. docs: limity.md
+# Documented sizes, each of which is taken `size_factor` times. docs: limity.md
 PART_BYTES = 50_000_000 + 16  # an encrypted part
+PACKAGE_BYTES = 1_000_000_000  # a package, packed
 INVOICE_BYTES = 3_000_000  # the largest invoice, with attachments
-METADATA_BYTES = 200_000_000  # 10,000 invoices with every text at its longest
+METADATA_BYTES = 500  # of `_metadata.json` for each invoice; most take 1,200
+UPO_BYTES = 5_000_000  # the receipt of a session of 10,000 invoices
+UPO_MARKS = 250_000  # signs < and = in it: what parsed XML costs goes by them, not by bytes
 EXPANSION = 200  # unpacked bytes for each packed one: ten times what XML compresses to
-UPO_BYTES = 50_000_000  # 10,000 documents are a tenth of this
+# A package holds `_metadata.json` and at most a file an invoice; this many more are let pass.
+FURTHER_MEMBERS = 100
+HEADER_BYTES = 1 << 16  # what an archive may say of one member before it begins
+DIRECTORY_BYTES = 300  # of a zip's directory for each member
 STORAGE_DOMAIN = "mf.gov.pl"  # signed links lead there, or to the API's own host
 
 # What `detail="auto"` leaves of the hour's /invoices for failures that come later in that hour.

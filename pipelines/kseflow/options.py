@@ -12,7 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from kseflow.constants import EXPORTS_PER_HOUR, REQUESTS_IN_FLIGHT, WARSAW
+from kseflow.constants import EXPORTS_PER_HOUR, REQUESTS_IN_FLIGHT, SIZE_FACTOR, WARSAW
 from kseflow.errors import ConfigurationError
 
 Called = TypeVar("Called", bound=Callable[..., Any])
@@ -77,6 +77,13 @@ class Options:
     requests_in_flight: int = _option(
         REQUESTS_IN_FLIGHT,
         "how many requests may be under way at once, over all taxpayers",
+        least=1,
+        most=1000,
+    )
+    size_factor: int = _option(
+        SIZE_FACTOR,
+        "how many times the size that KSeF documents an answer, invoice, part of a package or "
+        "receipt may have; memory goes with it",
         least=1,
         most=1000,
     )

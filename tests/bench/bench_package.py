@@ -83,7 +83,7 @@ def take(
     box = TimeBox(SystemClock())
     gateway = Gateway(base_url, box)
     storage = Storage(base_url, gateway.send, gateway.gate, box, {})
-    client = cast(KsefClient, SimpleNamespace(storage=storage))
+    client = cast(KsefClient, SimpleNamespace(storage=storage, gateway=gateway))
     begun = time.perf_counter()
 
     async def taken() -> None:

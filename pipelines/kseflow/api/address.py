@@ -1,10 +1,13 @@
-"""Where KSeF is, and how it is reached."""
+"""Where KSeF is, how it is reached, and what may become part of a path."""
 
+import re
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from kseflow.constants import ENVIRONMENTS
-from kseflow.errors import ConfigurationError
+from kseflow.errors import ConfigurationError, ContractViolation, shown
+
+REFERENCE = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 def base_url_of(environment: str) -> str:
@@ -67,3 +70,18 @@ def _is_proxy(address: str) -> bool:
     except httpx.InvalidURL:
         return False
     return found.scheme in ("http", "https") and bool(found.host)
+
+
+def reference(text: object) -> str:
+    """Return a reference or number of KSeF's that may become part of a path, of a URL or a file.
+
+    Raises `ContractViolation` for what could be anything else.
+    """
+    if isinstance(text, str) and REFERENCE.fullmatch(text):
+        return text
+    raise ContractViolation(f"{shown(text)} is no reference or number of KSeF's")
+
+
+def path_of(form: str, *references: object) -> str:
+    """Put references into a path; raises `ContractViolation` for what is none."""
+    return form.format(*map(reference, references))

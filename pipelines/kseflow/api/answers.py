@@ -1,14 +1,19 @@
-"""Calls and their answers; the border: no more is read than a bound allows."""
+"""Calls and their answers; the border: bounded, and nothing of it is believed.
 
-from collections.abc import Mapping
+What leaves here are whole answers, JSON of the kind that was asked for, and our own errors.
+"""
+
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import orjson
 
-from kseflow.constants import ANSWER_BYTES
-from kseflow.errors import AccessDenied, ContractViolation, RequestRejected
+from kseflow.constants import JSON_VALUES, OLDEST_YEAR
+from kseflow.errors import AccessDenied, ContractViolation, CorruptDownload, RequestRejected, shown
 
 MEANINGS = {
     21111: "the challenge was wrong or too old; try again",
@@ -28,6 +33,39 @@ MEANINGS = {
 
 
 FIREWALL = "the firewall before KSeF answers with a page (HTTP 200, text/html)"
+PAGES = ("text/html", "application/xhtml")
+GZIP = 31  # zlib's name for it
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The most bytes that something may have, and in words where that comes from.
+
+    A documented size is no ground to call anything corrupt: some change, some are raised on
+    application. So each is taken a number of times, the option `size_factor`.
+    """
+
+    max_bytes: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.max_bytes:,} bytes, {self.reason}"
+
+    def check(self, what: str, size_bytes: int) -> None:
+        """Raise `CorruptDownload`, beginning with `what`, when that is larger."""
+        if size_bytes > self.max_bytes:
+            raise CorruptDownload(f"{what}: more than {self}")
+
+
+def documented(what: str, size_bytes: int, size_factor: int) -> Bound:
+    """Bound something by its documented size."""
+    reason = f"{size_factor} times {what}; a larger size_factor allows more"
+    return Bound(size_bytes * size_factor, reason)
+
+
+def announced(size_bytes: int) -> Bound:
+    """Bound something by what KSeF said it has."""
+    return Bound(size_bytes, "the size that KSeF announced")
 
 
 @dataclass(frozen=True)
@@ -57,36 +95,94 @@ class Answer:
 
 def is_firewalls(status: int, headers: httpx.Headers) -> bool:
     """Tell whether an answer is a page of the firewall before KSeF, which says 200 and passes."""
-    return status == 200 and headers.get("content-type", "").startswith("text/html")
+    kind = headers.get("content-type", "").strip().lower()
+    return status // 100 == 2 and kind.startswith(PAGES)
 
 
-async def read(response: httpx.Response) -> Answer:
+async def read(response: httpx.Response, bound: Bound) -> Answer:
     """Read the whole body, and close the response.
 
-    Raises `ContractViolation` when it is larger than any answer of KSeF's, packed or not.
+    Raises `ContractViolation` as soon as it is larger than `bound`, packed or not, and
+    `httpx.DecodingError` when it is packed and cut.
     """
     request = f"{response.request.method} {response.request.url.path}"
-    chunks, byte_count = [], 0
     try:
-        async for chunk in response.aiter_bytes():
-            byte_count += len(chunk)
-            if byte_count > ANSWER_BYTES:
-                raise ContractViolation(f"{request}: an answer of more than {ANSWER_BYTES:,} bytes")
-            chunks.append(chunk)
+        if response.is_stream_consumed:  # a transport that had read it already
+            content = response.content
+        else:
+            content = await _content(response, request, bound)
     finally:
         await response.aclose()
-    return Answer(request, response.status_code, response.headers, b"".join(chunks))
+    return Answer(request, response.status_code, response.headers, content)
+
+
+async def _content(response: httpx.Response, request: str, bound: Bound) -> bytes:
+    """Read a body, unpacked piece by piece: httpx would unpack a piece whole, however large."""
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("identity", "gzip"):
+        raise ContractViolation(f"{request}: packed as {shown(coding)}, which was not asked for")
+    unpacking = zlib.decompressobj(GZIP) if coding == "gzip" else None
+    content, received_bytes = bytearray(), 0
+    async for piece in response.aiter_raw():
+        received_bytes += len(piece)
+        try:
+            content += unpacking.decompress(piece, _left(content, bound)) if unpacking else piece
+        except zlib.error as error:
+            raise httpx.DecodingError(str(error)) from None
+        if max(received_bytes, len(content)) > bound.max_bytes:
+            raise ContractViolation(f"{request}: an answer of more than {bound}")
+    if unpacking and received_bytes and not unpacking.eof:
+        raise httpx.DecodingError("the packed answer is cut")
+    return bytes(content)
+
+
+def _left(content: bytearray, bound: Bound) -> int:
+    """Return how much more to unpack: to the bound, and the byte that passes it."""
+    return bound.max_bytes - len(content) + 1
+
+
+def parsed(content: bytes | bytearray) -> Any:
+    """Parse JSON; raises `ValueError` when it is none, or would need too much memory.
+
+    A parsed list or object takes up to thirty times the bytes that it is written in.
+    """
+    if sum(map(content.count, (b",", b"[", b"{"))) > JSON_VALUES:
+        raise ValueError(f"more than {JSON_VALUES:,} values")
+    return orjson.loads(content)
 
 
 def json_of(answer: Answer) -> Any:
     """Parse an answer that has to be JSON, or raise `ContractViolation`."""
     try:
-        return orjson.loads(answer.content)
+        return parsed(answer.content)
     except orjson.JSONDecodeError:
         kind = answer.headers.get("content-type", "no content type")
         raise ContractViolation(
             f"{answer.request} answered HTTP {answer.status} with {kind} instead of JSON; "
             "is the base URL KSeF's, and no proxy or firewall in between?"
+        ) from None
+    except ValueError as error:
+        raise ContractViolation(f"{answer.request}: an answer of {error}") from None
+
+
+def object_of(answer: Answer) -> dict[str, Any]:
+    """Parse an answer that has to be a JSON object, or raise `ContractViolation`."""
+    found = json_of(answer)
+    if not isinstance(found, dict):
+        raise ContractViolation(f"{answer.request}: the answer is no object")
+    return found
+
+
+def moment(value: object, field_name: str) -> datetime:
+    """Read a moment (UTC) that has a zone; raises `ContractViolation`, naming the field."""
+    try:
+        read_moment = datetime.fromisoformat(value)  # type: ignore[arg-type]  # a TypeError is told
+        if read_moment.tzinfo is None or read_moment.year < OLDEST_YEAR:
+            raise ValueError
+        return read_moment.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        raise ContractViolation(
+            f"{field_name} is {shown(value)}, which is no moment with a zone"
         ) from None
 
 
@@ -117,38 +213,63 @@ def rejection_of(answer: Answer) -> RequestRejected:
     )
 
 
-def _problems(answer: Answer) -> list[tuple[int | None, str, list[str]]]:
-    """Yield (KSeF code or None, description, details) of whatever body came."""
+def texts(value: object) -> list[str]:
+    """Return the texts of a list that may be absent, or anything else."""
+    return [str(one) for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+Problem = tuple[int | None, str, list[str]]  # KSeF's code, its description and details
+
+
+def _problems(answer: Answer) -> Iterator[Problem]:
+    """Yield the problems that whatever body came tells of."""
     try:
-        body = orjson.loads(answer.content)
-    except orjson.JSONDecodeError:
-        return []
+        body = parsed(answer.content)
+    except ValueError:
+        return
     if not isinstance(body, dict):
-        return []
-    if isinstance(exception := body.get("exception"), dict):
-        return [
-            (
-                item.get("exceptionCode"),
-                item.get("exceptionDescription") or "",
-                item.get("details") or [],
-            )
-            for item in exception.get("exceptionDetailList") or []
-        ]
-    if errors := body.get("errors"):
-        return [(e.get("code"), e.get("description") or "", e.get("details") or []) for e in errors]
-    if isinstance(status := body.get("status"), dict):
-        return [(None, status.get("description") or "", status.get("details") or [])]
-    return [(None, body.get("detail") or body.get("title") or "", _security(body))]
+        return
+    exception, status = body.get("exception"), body.get("status")
+    if isinstance(exception, dict):
+        for item in _objects(exception.get("exceptionDetailList")):
+            yield _problem(item, "exceptionCode", "exceptionDescription")
+    elif errors := _objects(body.get("errors")):
+        for item in errors:
+            yield _problem(item, "code", "description")
+    elif isinstance(status, dict):
+        yield None, _text(status, "description"), texts(status.get("details"))
+    else:
+        yield None, _text(body, "detail") or _text(body, "title"), _security(body)
+
+
+def _problem(item: dict[str, Any], code_name: str, description_name: str) -> Problem:
+    code = item.get(code_name)
+    details = texts(item.get("details"))
+    return code if type(code) is int else None, _text(item, description_name), details
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _text(item: dict[str, Any], name: str) -> str:
+    value = item.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _security(body: dict[str, Any]) -> list[str]:
     """What a 403 tells beside its text: missing permissions, the incident to report."""
-    told = {"reason": body.get("reasonCode"), **(body.get("security") or {})}
-    return [f"{name} {value}" for name, value in told.items() if value]
+    security = body.get("security")
+    told = {"reason": body.get("reasonCode"), **(security if isinstance(security, dict) else {})}
+    return [f"{name} {_shown(value)}" for name, value in told.items() if value]
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else shown(value)
 
 
 def _sentence(code: int | None, description: str, details: list[str]) -> str:
-    text = description + (f" ({'; '.join(map(str, details))})" if details else "")
+    text = description + (f" ({'; '.join(details)})" if details else "")
     if code is None:
         return text
     meaning = f" — {MEANINGS[code]}" if code in MEANINGS else ""

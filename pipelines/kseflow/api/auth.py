@@ -7,20 +7,24 @@ POST /auth/token/redeem, /auth/token/refresh.
 import asyncio
 import base64
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import orjson
 
-from kseflow.api.answers import Answer, Call, accepted, json_of
+from kseflow.api.address import path_of
+from kseflow.api.answers import Answer, Call, accepted, json_of, moment, object_of, texts
 from kseflow.api.keys import PublicKeys
-from kseflow.clock import TimeBox
-from kseflow.constants import LOGIN_POLLS, OWNER, OWNER_RIGHTS, TOKEN_MARGIN
+from kseflow.clock import TimeBox, moment_text
+from kseflow.constants import LOGIN_POLLS, MOST_SKEW, OWNER, OWNER_RIGHTS, TOKEN_MARGIN
 from kseflow.errors import ContractViolation, LoginFailed, RequestRejected, Unavailable
 
 log = logging.getLogger(__name__)
+
+BEARER = re.compile(r"[!-~]{1,16384}")  # what may become a header
 
 
 @dataclass
@@ -31,8 +35,12 @@ class Token:
     valid_until: datetime
 
     @classmethod
-    def from_json(cls, item: dict[str, str]) -> "Token":
-        return cls(item["token"], datetime.fromisoformat(item["validUntil"]).astimezone(UTC))
+    def from_json(cls, item: Any, name: str) -> "Token":
+        """Read a token; raises `ContractViolation`, naming it, for what cannot be one."""
+        value = item.get("token") if isinstance(item, dict) else None
+        if not isinstance(value, str) or not BEARER.fullmatch(value):
+            raise ContractViolation(f"a login answer lacks or garbles {name}")
+        return cls(value, moment(item.get("validUntil"), f"validUntil of {name}"))
 
     def __repr__(self) -> str:
         return f"Token(valid_until={self.valid_until:%Y-%m-%dT%H:%M:%SZ})"
@@ -76,7 +84,7 @@ class Login:
             payload = self._access.value.split(".")[1]
             claims = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
             listed = claims["per"]
-            rights = frozenset(orjson.loads(listed) if isinstance(listed, str) else listed)
+            rights = frozenset(texts(orjson.loads(listed) if isinstance(listed, str) else listed))
             return rights | OWNER_RIGHTS if OWNER in rights else rights
         except (LookupError, ValueError, TypeError):
             return None
@@ -118,13 +126,13 @@ class Login:
         try:
             begun = await self._begin()
             operation = _token(begun, "authenticationToken")
-            await self._await_success(begun["referenceNumber"], operation)
+            await self._await_success(path_of("/auth/{}", begun["referenceNumber"]), operation)
             return await self._call("POST", "/auth/token/redeem", operation)
         except RequestRejected as error:
             raise LoginFailed(
                 f"KSeF refused the login of {self._credentials.context}: {error}"
             ) from None
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ContractViolation(f"a login answer lacks or garbles a field: {error!r}") from None
 
     async def _begin(self) -> dict[str, Any]:
@@ -137,8 +145,7 @@ class Login:
 
     async def _begin_once(self) -> dict[str, Any]:
         challenge = await self._call("POST", "/auth/challenge")
-        sent_at = datetime.fromisoformat(challenge["timestamp"]).astimezone(UTC)
-        self.clock_offset = sent_at - self._box.now()
+        self._set_clock(moment(challenge["timestamp"], "timestamp of the challenge"))
         usage, key = self._credentials.key_usage, None
         if usage is not None:
             key = await self._keys.newest(usage, self.now(), self.ask_for_keys)
@@ -149,20 +156,36 @@ class Login:
                 self._keys.withdraw(key)
             raise
 
+    def _set_clock(self, theirs: datetime) -> None:
+        """Go by KSeF's clock from now on; raises `LoginFailed` when it and ours are far apart.
+
+        One of them is wrong then, and moments of that clock would hide what comes later.
+        """
+        ours = self._box.now()
+        if abs(theirs - ours) > MOST_SKEW:
+            raise LoginFailed(
+                f"the login of {self._credentials.context} was given up: KSeF says that it is "
+                f"{moment_text(theirs)}, this machine {moment_text(ours)}. Set this machine's "
+                "clock; if it is right, something between it and KSeF alters answers"
+            )
+        self.clock_offset = theirs - ours
+
     async def ask_for_keys(self) -> list[dict[str, Any]]:
         """Return KSeF's public keys. Source: GET /security/public-key-certificates"""
         answer = await self._ask(Call("GET", "/security/public-key-certificates", "anonymous"))
-        keys: list[dict[str, Any]] = json_of(accepted(answer))
-        return keys
+        keys = json_of(accepted(answer))
+        if isinstance(keys, list) and all(isinstance(key, dict) for key in keys):
+            return keys
+        raise ContractViolation(f"{answer.request}: the answer is no list of keys")
 
-    async def _await_success(self, reference_number: str, operation: Token) -> None:
+    async def _await_success(self, path: str, operation: Token) -> None:
         for poll in range(LOGIN_POLLS):
-            answer = await self._call("GET", f"/auth/{reference_number}", operation)
+            answer = await self._call("GET", path, operation)
             status = answer["status"]
             if status["code"] == 200:
                 return
             if status["code"] != 100:
-                details = "; ".join(status.get("details") or [])
+                details = "; ".join(texts(status.get("details")))
                 raise LoginFailed(
                     f"KSeF refused the login of {self._credentials.context}: "
                     f"{status['code']} {status['description']}"
@@ -182,15 +205,8 @@ class Login:
         )
 
     async def _json(self, call: Call) -> dict[str, Any]:
-        answer = accepted(await self._ask(call))
-        found = json_of(answer)
-        if not isinstance(found, dict):
-            raise ContractViolation(f"{answer.request}: the answer is no object")
-        return found
+        return object_of(accepted(await self._ask(call)))
 
 
 def _token(answer: dict[str, Any], name: str) -> Token:
-    try:
-        return Token.from_json(answer[name])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ContractViolation(f"a login answer lacks or garbles {name}: {error!r}") from None
+    return Token.from_json(answer.get(name), name)

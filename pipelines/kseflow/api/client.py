@@ -5,7 +5,6 @@ The path of a request, each hop adding one thing: `KsefClient` (who), `Sender` (
 """
 
 import logging
-import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,21 +12,27 @@ from typing import Any, Self
 
 import httpx
 
-from kseflow.api.answers import Answer, Call, accepted, json_of
+from kseflow.api.address import path_of, reference
+from kseflow.api.answers import Answer, Call, accepted, documented, object_of
 from kseflow.api.auth import Login
 from kseflow.api.credentials import Credentials
 from kseflow.api.downloads import Storage, sha256_base64
 from kseflow.api.gateway import Gateway
 from kseflow.api.limits import EXPORTS, FAILURES, LISTS, POLLS, RECEIPTS, ROWS
+from kseflow.api.paging import Circle, continuation
 from kseflow.api.retry import Budget, Sender
 from kseflow.clock import Clock, SystemClock, TimeBox
-from kseflow.constants import PAGE_SIZE, REQUESTS_IN_FLIGHT
-from kseflow.errors import ContractViolation, CorruptDownload
+from kseflow.constants import (
+    ANSWER_BYTES,
+    PAGE_SIZE,
+    REQUESTS_IN_FLIGHT,
+    SIZE_FACTOR,
+)
+from kseflow.errors import ContractViolation, CorruptDownload, plain, shown
 
 log = logging.getLogger(__name__)
 
 WINDOWS = ("perSecond", "perMinute", "perHour")
-REFERENCE = re.compile(r"[0-9A-Za-z-]{1,64}")  # what may become part of a path
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ class KsefClient:
         gateway, box = self.gateway, self.gateway.box
         budget = Budget(box, gateway.shared_groups)
         self.windows, self.spending = budget.windows, budget.spending
-        self._sender = Sender(self.base_url, gateway.send, gateway.gate, box, budget)
+        bound = documented("a page of a list", ANSWER_BYTES, gateway.size_factor)
+        self._sender = Sender(self.base_url, gateway.send, gateway.gate, box, budget, bound=bound)
         self._login = Login(credentials, box, gateway.public_keys, self._sender.answer)
         self.storage = Storage(self.base_url, gateway.send, gateway.gate, box, self.spending)
 
@@ -98,17 +104,20 @@ class KsefClient:
         They are also the limits that this client keeps from now on. Source: GET /rate-limits
         """
         answer = await self._get("/rate-limits", "other")
-        if not isinstance(answer, dict):
-            raise ContractViolation("GET /rate-limits: the answer is no object")
         limits: dict[str, tuple[int, int, int]] = {}
         for group, values in answer.items():
             found: list[Any] = (
                 [values.get(name) for name in WINDOWS] if isinstance(values, dict) else [None]
             )
-            if all(type(value) is int for value in found):
+            if all(type(value) is int and (value == -1 or value > 0) for value in found):
                 limits[group] = (found[0], found[1], found[2])
             else:
-                log.warning("%s: KSeF's limit of %s is garbled: %r", self.context, group, values)
+                log.warning(
+                    "%s: KSeF's limit of %s is garbled: %s",
+                    self.context,
+                    plain(group),
+                    shown(values),
+                )
         self.windows.limits = limits
         return limits
 
@@ -144,10 +153,8 @@ class KsefClient:
 
         Source: GET /sessions/{referenceNumber}
         """
-        answer: dict[str, Any] = await self._get(
-            _path("/sessions/{}", reference_number), "sessionMisc", RECEIPTS
-        )
-        return answer
+        path = path_of("/sessions/{}", reference_number)
+        return await self._get(path, "sessionMisc", RECEIPTS)
 
     def session_invoices(
         self, reference_number: str, *, is_urgent: bool = False
@@ -156,7 +163,7 @@ class KsefClient:
 
         Source: GET /sessions/{ref}/invoices
         """
-        path = _path("/sessions/{}/invoices", reference_number)
+        path = path_of("/sessions/{}/invoices", reference_number)
         value = FAILURES if is_urgent else ROWS
         return self._pages(path, "sessionInvoiceList", "invoices", value, {})
 
@@ -165,16 +172,15 @@ class KsefClient:
 
         Source: GET /sessions/{ref}/invoices/failed
         """
-        path = _path("/sessions/{}/invoices/failed", reference_number)
+        path = path_of("/sessions/{}/invoices/failed", reference_number)
         return self._pages(path, "sessionInvoiceList", "invoices", FAILURES, {})
 
     async def session_invoice(
         self, reference_number: str, invoice_reference: str
     ) -> dict[str, Any]:
         """Return one invoice's status. Source: GET /sessions/{ref}/invoices/{invoiceRef}"""
-        path = _path("/sessions/{}/invoices/{}", reference_number, invoice_reference)
-        answer: dict[str, Any] = await self._get(path, "invoiceStatus", ROWS)
-        return answer
+        path = path_of("/sessions/{}/invoices/{}", reference_number, invoice_reference)
+        return await self._get(path, "invoiceStatus", ROWS)
 
     async def session_upo(self, reference_number: str, upo_reference: str) -> bytes:
         """Return a page of a session's receipt, the XML.
@@ -213,10 +219,7 @@ class KsefClient:
         call = Call(
             "POST", path, "invoiceExport", EXPORTS, is_repeatable=False, body={"json": body}
         )
-        try:
-            return str(json_of(await self._answer(call))["referenceNumber"])
-        except (KeyError, TypeError):
-            raise ContractViolation("POST /invoices/exports: no referenceNumber") from None
+        return reference(object_of(await self._answer(call)).get("referenceNumber"))
 
     async def export_status(self, reference_number: str) -> dict[str, Any]:
         """Return an export's status and, when built, its package with links signed anew.
@@ -224,12 +227,11 @@ class KsefClient:
         Raises `RequestRejected` with status 410 when KSeF has removed it.
         Source: GET /invoices/exports/{referenceNumber}
         """
-        path = _path("/invoices/exports/{}", reference_number)
-        answer: dict[str, Any] = await self._get(path, "invoiceExportStatus", POLLS)
-        return answer
+        path = path_of("/invoices/exports/{}", reference_number)
+        return await self._get(path, "invoiceExportStatus", POLLS)
 
     async def _upo(self, form: str, *references: str) -> bytes:
-        path = _path(form, *references)
+        path = path_of(form, *references)
         answer = await self._answer(Call("GET", path, "sessionMisc", RECEIPTS))
         promised = answer.headers.get("x-ms-meta-hash")
         if promised and promised != sha256_base64(answer.content):
@@ -242,25 +244,22 @@ class KsefClient:
         """Follow the continuation token; filters are sent again with each page."""
         params = {**params, "pageSize": str(PAGE_SIZE)}
         token: str | None = None
+        circle = Circle(path)
         while True:
             headers = {"x-continuation-token": token} if token else {}
             call = Call("GET", path, group, value, body={"params": params, "headers": headers})
-            answer = json_of(await self._answer(call))
-            items = answer.get(key) if isinstance(answer, dict) else None
+            answer = object_of(await self._answer(call))
+            items = answer.get(key)
             if not isinstance(items, list):
                 raise ContractViolation(f"GET {path}: the answer lacks the list {key!r}")
             yield Page(items, self.now())
-            following = answer.get("continuationToken")
-            if not following:
+            token = continuation(path, answer.get("continuationToken"))
+            if token is None:
                 return
-            if not (isinstance(following, str) and following.isascii() and following.isprintable()):
-                raise ContractViolation(f"GET {path}: the continuation token is no plain text")
-            if following == token and not items:
-                raise ContractViolation(f"GET {path}: the continuation token goes in circles")
-            token = following
+            circle.check(items, token)
 
-    async def _get(self, path: str, group: str, value: int = LISTS) -> Any:
-        return json_of(await self._answer(Call("GET", path, group, value)))
+    async def _get(self, path: str, group: str, value: int = LISTS) -> dict[str, Any]:
+        return object_of(await self._answer(Call("GET", path, group, value)))
 
     async def _answer(self, call: Call) -> Answer:
         """Return the answer to a call, sent again with another token if KSeF refuses the first."""
@@ -287,18 +286,17 @@ def make_clients(
     *,
     transport: httpx.AsyncBaseTransport | None = None,
     requests_in_flight: int = REQUESTS_IN_FLIGHT,
+    size_factor: int = SIZE_FACTOR,
 ) -> list[KsefClient]:
     """Return a client for each taxpayer; they share one way to KSeF, within one time box."""
-    gateway = Gateway(environment, box, transport=transport, requests_in_flight=requests_in_flight)
+    gateway = Gateway(
+        environment,
+        box,
+        transport=transport,
+        requests_in_flight=requests_in_flight,
+        size_factor=size_factor,
+    )
     return [KsefClient(gateway, login) for login in credentials]
-
-
-def _path(form: str, *references: str) -> str:
-    """Put references into a path; raises `ContractViolation` for what could be anything else."""
-    for reference in references:
-        if not REFERENCE.fullmatch(reference):
-            raise ContractViolation(f"{reference!r} is no reference or number of KSeF's")
-    return form.format(*references)
 
 
 def _instant(moment: datetime) -> str:

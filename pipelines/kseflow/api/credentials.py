@@ -1,6 +1,5 @@
 """Who logs in: a context (the taxpayer) with a KSeF token or a certificate."""
 
-import base64
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -8,12 +7,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from lxml import etree
 
 from kseflow.api.answers import Call
+from kseflow.api.keys import encrypted
 from kseflow.constants import LONGEST_TOKEN, TOKENS_END
 from kseflow.context import Context
 from kseflow.errors import ConfigurationError
@@ -52,16 +52,10 @@ class TokenCredentials:
         Source: POST /auth/ksef-token
         """
         timestamped = f"{self.token}|{challenge['timestampMs']}".encode()
-        public_key = x509.load_der_x509_certificate(
-            base64.b64decode(key["certificate"])
-        ).public_key()
-        if not isinstance(public_key, rsa.RSAPublicKey):
-            raise ConfigurationError("KSeF offers no RSA key for tokens; update kseflow")
-        oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), label=None)
         body = {
             "challenge": challenge["challenge"],
             "contextIdentifier": {"type": self.context.type, "value": self.context.id},
-            "encryptedToken": base64.b64encode(public_key.encrypt(timestamped, oaep)).decode(),
+            "encryptedToken": encrypted(timestamped, key),
         }
         if "publicKeyId" in key:
             body["publicKeyId"] = key["publicKeyId"]

@@ -8,11 +8,10 @@ import base64
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator
 from typing import BinaryIO
-from urllib.parse import urlsplit
 
 import httpx
 
-from kseflow.api.answers import FIREWALL, is_firewalls
+from kseflow.api.answers import FIREWALL, Bound, is_firewalls
 from kseflow.api.limits import POLLS, Gate, Spending, backoff_s
 from kseflow.clock import TimeBox
 from kseflow.constants import DOWNLOAD_TIME_S, STORAGE_DOMAIN, TRIES
@@ -34,21 +33,21 @@ class Storage:
         spending: dict[str, Spending],
     ) -> None:
         """Send through `send`, with a place at `gate`, and count it in `spending`."""
-        self._api = urlsplit(base_url)
+        self._api = httpx.URL(base_url)
         self._send = send
         self._gate = gate
         self._box = box
         self._spending = spending
 
-    async def download(self, url: str, into: BinaryIO, *, what: str, max_bytes: int) -> str:
+    async def download(self, url: object, into: BinaryIO, *, what: str, bound: Bound) -> str:
         """Write what `url` leads to into `into` and return its SHA-256 (Base64).
 
         `what` names it in errors. Faults that pass are tried again from the start. Raises
-        `CorruptDownload` when it is longer than `max_bytes` or differs from the hash in its
+        `CorruptDownload` when it is longer than `bound` or differs from the hash in its
         header, `Unavailable` when the link has expired or storage does not answer,
         `ContractViolation` when the link leads to a foreign host.
         """
-        self._check(url, what)
+        link = self._checked(url, what)
         begin = into.tell()
         for attempt in range(1, TRIES + 1):
             try:
@@ -56,7 +55,7 @@ class Storage:
                     self._gate.place(POLLS, self),
                     self._box.within(DOWNLOAD_TIME_S),
                 ):
-                    return await self._streamed(url, into, what, max_bytes)
+                    return await self._streamed(link, into, what, bound)
             except (Unavailable, httpx.RequestError, TimeoutError) as error:
                 # httpx names no URL in its errors; the storage's own texts might.
                 trouble = str(error) if isinstance(error, Unavailable) else type(error).__name__
@@ -66,10 +65,10 @@ class Storage:
                 await self._box.sleep(backoff_s(attempt))
         raise Unavailable(f"{what}: {trouble}, after {TRIES} tries")
 
-    async def _streamed(self, url: str, into: BinaryIO, what: str, max_bytes: int) -> str:
+    async def _streamed(self, link: httpx.URL, into: BinaryIO, what: str, bound: Bound) -> str:
         spent = self._spending.setdefault("storage", Spending())
         spent.request_count += 1
-        response = await self._send(httpx.Request("GET", url, headers=AS_IT_IS))
+        response = await self._send(httpx.Request("GET", link, headers=AS_IT_IS))
         try:
             if response.status_code >= 500:
                 raise Unavailable(f"storage answers HTTP {response.status_code}")
@@ -82,8 +81,7 @@ class Storage:
             digest, byte_count = hashlib.sha256(), 0
             async for chunk in response.aiter_raw(CHUNK_BYTES):
                 byte_count += len(chunk)
-                if byte_count > max_bytes:
-                    raise CorruptDownload(f"{what}: more than the {max_bytes:,} bytes allowed")
+                bound.check(what, byte_count)
                 digest.update(chunk)
                 into.write(chunk)
         finally:
@@ -94,15 +92,21 @@ class Storage:
             raise CorruptDownload(f"{what}: it does not have the hash that storage gave it")
         return found
 
-    def _check(self, url: str, what: str) -> None:
-        link = urlsplit(url)
-        host = link.hostname or ""
-        is_expected = host == self._api.hostname or f".{host}".endswith(f".{STORAGE_DOMAIN}")
+    def _checked(self, url: object, what: str) -> httpx.URL:
+        """Return a link that leads to a host of KSeF's, read as it will be when it is sent."""
+        try:
+            link = httpx.URL(url)  # type: ignore[arg-type]  # a TypeError is told
+        except (TypeError, ValueError, httpx.InvalidURL):
+            raise ContractViolation(
+                f"{what}: KSeF's link is none; nothing was downloaded"
+            ) from None
+        is_expected = link.host == self._api.host or f".{link.host}".endswith(f".{STORAGE_DOMAIN}")
         if link.scheme != self._api.scheme or not is_expected:
             raise ContractViolation(
-                f"{what}: KSeF links to {link.scheme}://{host}, which is no host of KSeF's; "
+                f"{what}: KSeF links to {link.scheme}://{link.host}, which is no host of KSeF's; "
                 "nothing was downloaded"
             )
+        return link
 
 
 def sha256_base64(content: bytes) -> str:

@@ -9,13 +9,13 @@ from kseflow.api.address import base_url_of, proxy_of
 from kseflow.api.keys import PublicKeys
 from kseflow.api.limits import SHARED_GROUPS, Gate, Sent
 from kseflow.clock import TimeBox
-from kseflow.constants import REQUESTS_IN_FLIGHT, TIMEOUT_S
+from kseflow.constants import REQUESTS_IN_FLIGHT, SIZE_FACTOR, TIMEOUT_S
 
 POOL_SIZE = 8
 HEADERS = {
     "User-Agent": f"kseflow/{version('kseflow')}",
     "Accept": "application/json",
-    "Accept-Encoding": "gzip, deflate",
+    "Accept-Encoding": "gzip",
 }
 
 
@@ -53,8 +53,13 @@ class Gateway:
         *,
         transport: httpx.AsyncBaseTransport | None = None,
         requests_in_flight: int = REQUESTS_IN_FLIGHT,
+        size_factor: int = SIZE_FACTOR,
     ) -> None:
-        """Talk to `environment`: `production`, `demo`, `test` or a base URL."""
+        """Talk to `environment`: `production`, `demo`, `test` or a base URL.
+
+        What comes may have `size_factor` times its documented size.
+        """
+        self.size_factor = size_factor
         self.base_url = base_url_of(environment)
         self.box = box
         self.gate = Gate(requests_in_flight)

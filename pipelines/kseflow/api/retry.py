@@ -11,11 +11,11 @@ from contextlib import ExitStack, asynccontextmanager
 
 import httpx
 
-from kseflow.api.answers import FIREWALL, Answer, Call, is_firewalls, read, rejection_of
+from kseflow.api.answers import FIREWALL, Answer, Bound, Call, is_firewalls, read, rejection_of
 from kseflow.api.limits import Gate, Sent, SlidingWindows, Spending, backoff_s
 from kseflow.clock import TimeBox
-from kseflow.constants import ANSWER_TIME_S, TRIES
-from kseflow.errors import Unavailable
+from kseflow.constants import ANSWER_TIME_S, LONGEST_WAIT_S, TRIES
+from kseflow.errors import Unavailable, plain
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +61,21 @@ class Budget:
 class Sender:
     """Send one taxpayer's calls until each has its answer."""
 
-    def __init__(self, base_url: str, send: Send, gate: Gate, box: TimeBox, budget: Budget) -> None:
-        """Send through `send`, with a place at `gate`, as soon as the budget has room."""
+    def __init__(
+        self,
+        base_url: str,
+        send: Send,
+        gate: Gate,
+        box: TimeBox,
+        budget: Budget,
+        *,
+        bound: Bound,
+    ) -> None:
+        """Send through `send`, with a place at `gate`, as soon as the budget has room.
+
+        No more of an answer is read than `bound`.
+        """
+        self._bound = bound
         self._base_url = base_url
         self._send = send
         self._gate = gate
@@ -84,7 +97,7 @@ class Sender:
                 answer = await self._admitted(call, bearer)
                 trouble = _passing_trouble(answer)
             except (httpx.RequestError, TimeoutError) as error:
-                trouble = f"no answer ({type(error).__name__}: {error})"
+                trouble = plain(f"no answer ({type(error).__name__}: {error})")
             if answer is not None and trouble is None:
                 return answer
             if attempt < tries:
@@ -108,7 +121,7 @@ class Sender:
                 async with self._gate.place(call.value, self):
                     answer = await self._sent(call, token)
             spent.received_bytes += len(answer.content)
-            warning = answer.headers.get("X-System-Warning")
+            warning = plain(answer.headers.get("X-System-Warning", ""))
             if warning and spent.hear(warning, self._box.now()):
                 log.warning("%s: KSeF warns: %s", answer.request, warning)
             if answer.status != 429:
@@ -124,7 +137,7 @@ class Sender:
         if token is not None:
             request.headers["Authorization"] = f"Bearer {token}"
         async with self._box.within(ANSWER_TIME_S):
-            return await read(await self._send(request))
+            return await read(await self._send(request), self._bound)
 
 
 def _passing_trouble(answer: Answer) -> str | None:
@@ -142,4 +155,4 @@ def _passing_trouble(answer: Answer) -> str | None:
 def _retry_after_s(answer: Answer) -> float:
     """Read Retry-After (whole seconds), plus the second by which KSeF has been seen to be off."""
     header = answer.headers.get("Retry-After", "")
-    return float(header) + 1 if header.isdecimal() else 60.0
+    return min(float(header) + 1, LONGEST_WAIT_S) if header.isdecimal() else 60.0

@@ -78,6 +78,7 @@ def load(
         credentials,
         box,
         requests_in_flight=asked.requests_in_flight,
+        size_factor=asked.size_factor,
     )
     file = load_file(database)
     return load_clients(clients, file, box, asked, only=only, lock_wait_s=lock_wait_s, watch=watch)

@@ -42,6 +42,7 @@ def ksef_source(
         credentials or configured_credentials(),
         box,
         requests_in_flight=asked.requests_in_flight,
+        size_factor=asked.size_factor,
     )
     forget_environment()
     return resources(Extraction(clients, box, asked, load_share), until_commit=False)

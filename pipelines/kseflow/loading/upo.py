@@ -6,18 +6,22 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from lxml import etree
 
+from kseflow.api.address import reference
+from kseflow.api.answers import Bound, documented
 from kseflow.api.client import KsefClient
-from kseflow.constants import UPO_BYTES
+from kseflow.constants import SIZE_FACTOR, UPO_BYTES, UPO_MARKS
 from kseflow.context import Context
-from kseflow.errors import ContractViolation, CorruptDownload, Unavailable
+from kseflow.errors import ContractViolation, CorruptDownload, Unavailable, shown
 from kseflow.files import private_files, put_in_place
 from kseflow.raw.tables import UPO_DOCUMENTS, taxpayer_stamps
 
 NAMESPACE = re.compile(r"http://upo\.schematy\.mf\.gov\.pl/KSeF/v4-\d+")
+TAXPAYER = "{{{0}}}Uwierzytelnienie/{{{0}}}IdKontekstu/*"
 
 
 @dataclass(frozen=True)
@@ -36,43 +40,57 @@ async def session_upo_pages(client: KsefClient, session_reference: str) -> Async
     Source: GET /sessions/{ref}, field upo.pages
     """
     session = await client.session(session_reference)
-    try:
-        pages = (session.get("upo") or {}).get("pages") or []
-    except AttributeError:
-        raise ContractViolation(f"session {session_reference}: its status is no object") from None
-    for page in pages:
-        try:
-            reference, url = page["referenceNumber"], page["downloadUrl"]
-        except (KeyError, TypeError):
-            raise ContractViolation(
-                f"session {session_reference}: a page of its UPO lacks its number or link"
-            ) from None
+    bound = documented("a receipt", UPO_BYTES, client.gateway.size_factor)
+    for page_reference, url in _links(session, session_reference):
         content = io.BytesIO()
-        await client.storage.download(url, content, what=f"UPO {reference}", max_bytes=UPO_BYTES)
-        yield UpoPage(reference, content.getvalue(), client.now())
+        await client.storage.download(url, content, what=f"UPO {page_reference}", bound=bound)
+        bound = Bound(bound.max_bytes - content.tell(), bound.reason)
+        yield UpoPage(page_reference, content.getvalue(), client.now())
+
+
+def _links(session: dict[str, Any], session_reference: str) -> list[tuple[str, str]]:
+    """Return (reference number, link) of each page of a session's receipt."""
+    upo = session.get("upo")
+    pages = upo.get("pages") if isinstance(upo, dict) else upo
+    try:
+        return [(reference(page["referenceNumber"]), page["downloadUrl"]) for page in pages or []]
+    except (KeyError, TypeError):
+        raise ContractViolation(
+            f"session {session_reference}: a page of its UPO lacks its number or link"
+        ) from None
 
 
 def upo_documents(page: UpoPage, context: Context, session_reference: str) -> pa.Table:
     """Read a page into rows of `upo_documents`.
 
-    Raises `CorruptDownload` when it is not a receipt of that session, or is XML of a kind that
-    no receipt is (with a document type, entities or another namespace).
+    Raises `CorruptDownload` when it is not a receipt of that session and taxpayer, or is XML of a
+    kind that no receipt is (with a document type, entities or another namespace).
     """
     root = _root(page)
     namespace = etree.QName(root).namespace
     session = root.findtext(f"{{{namespace}}}NumerReferencyjnySesji", "").strip()
     if session != session_reference:
         raise CorruptDownload(
-            f"UPO {page.reference_number}: it is of session {session!r}, not {session_reference}"
+            f"UPO {page.reference_number}: it is of session {shown(session)}, "
+            f"not {session_reference}"
+        )
+    taxpayers = {(one.text or "").strip() for one in root.iterfind(TAXPAYER.format(namespace))}
+    if taxpayers - {context.id}:
+        raise CorruptDownload(
+            f"UPO {page.reference_number}: it is of {shown(min(taxpayers))}, not of {context}"
         )
     form_code = root.findtext(f"{{{namespace}}}KodFormularza")
     items = [
-        {etree.QName(field).localname: (field.text or "").strip() for field in document}
-        | {"NumerReferencyjnySesji": session, "KodFormularza": form_code}
+        _fields(document) | {"NumerReferencyjnySesji": session, "KodFormularza": form_code}
         for document in root.iter(f"{{{namespace}}}Dokument")
     ]
     stamps = taxpayer_stamps(context.type, context.id, page.received_at)
     return UPO_DOCUMENTS.arrow_from_api(items, upo_reference_number=page.reference_number, **stamps)
+
+
+def _fields(document: etree._Element) -> dict[str, str]:
+    children = document.iterchildren("*")
+    return {etree.QName(field).localname: (field.text or "").strip() for field in children}
 
 
 async def save_upo(
@@ -86,14 +104,11 @@ async def save_upo(
     """Save a session's receipt (one file a page), or that of one of its invoices, as KSeF sent it.
 
     The invoice is told by its reference number or its KSeF number. Raises `CorruptDownload` when
-    it does not have the hash that came with it or is no receipt; then nothing is written.
+    it does not have the hash that came with it, or is no receipt of what was asked for; then
+    nothing is written.
     """
-    if invoice is not None:
-        content = await client.invoice_upo(session_reference, invoice)
-        pages = [UpoPage(invoice, content, client.now())]
-    elif ksef_number is not None:
-        content = await client.invoice_upo_by_ksef_number(session_reference, ksef_number)
-        pages = [UpoPage(ksef_number, content, client.now())]
+    if invoice is not None or ksef_number is not None:
+        pages = [await _invoice_page(client, session_reference, invoice, ksef_number or "")]
     else:
         pages = [page async for page in session_upo_pages(client, session_reference)]
     if not pages:
@@ -108,6 +123,24 @@ async def save_upo(
         return [_write(folder / f"UPO-{page.reference_number}.xml", page.content) for page in pages]
 
 
+async def _invoice_page(
+    client: KsefClient, session: str, invoice: str | None, ksef_number: str
+) -> UpoPage:
+    """Return the receipt of one invoice, once it is that of no other."""
+    if invoice is None:
+        content = await client.invoice_upo_by_ksef_number(session, ksef_number)
+    else:
+        content = await client.invoice_upo(session, invoice)
+        ksef_number = str((await client.session_invoice(session, invoice)).get("ksefNumber"))
+    page = UpoPage(invoice or ksef_number, content, client.now())
+    confirmed = upo_documents(page, client.context, session)["ksef_number"].to_pylist()
+    if confirmed != [ksef_number]:
+        raise CorruptDownload(
+            f"UPO {page.reference_number}: it confirms {shown(confirmed)}, not {shown(ksef_number)}"
+        )
+    return page
+
+
 def _write(path: Path, content: bytes) -> Path:
     """Write a file whole or not at all."""
     unfinished = path.with_suffix(".part")
@@ -117,10 +150,15 @@ def _write(path: Path, content: bytes) -> Path:
 
 
 def _root(page: UpoPage) -> etree._Element:
-    parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True)
+    # In UTF-8, as KSeF writes: in another encoding the signs would be others.
+    parser = etree.XMLParser(
+        encoding="utf-8", resolve_entities=False, load_dtd=False, no_network=True
+    )
+    if sum(map(page.content.count, (b"<", b"="))) > UPO_MARKS * SIZE_FACTOR:
+        raise CorruptDownload(f"UPO {page.reference_number}: more elements than a receipt has")
     try:
         root = etree.fromstring(page.content, parser)
-    except etree.XMLSyntaxError as error:
+    except (etree.XMLSyntaxError, ValueError) as error:
         raise CorruptDownload(
             f"UPO {page.reference_number}: no well-formed XML ({error})"
         ) from None
@@ -128,5 +166,7 @@ def _root(page: UpoPage) -> etree._Element:
         raise CorruptDownload(f"UPO {page.reference_number}: a receipt has no document type")
     name = etree.QName(root)
     if name.localname != "Potwierdzenie" or not NAMESPACE.fullmatch(name.namespace or ""):
-        raise CorruptDownload(f"UPO {page.reference_number}: {root.tag} is no receipt of KSeF's")
+        raise CorruptDownload(
+            f"UPO {page.reference_number}: {shown(root.tag)} is no receipt of KSeF's"
+        )
     return root

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from kseflow.api.answers import texts
 from kseflow.constants import (
     DOWNLOAD_TRIES,
     EXPORT_INTERVAL,
@@ -30,6 +31,7 @@ from kseflow.errors import (
     RequestRejected,
     Unavailable,
     WarehouseError,
+    plain,
 )
 from kseflow.loading.exports.package import Export, contents, request
 from kseflow.loading.exports.windows import AskedExport, Outcome, Window, outcome_of, ticks
@@ -180,7 +182,7 @@ class _Exports:
                 raise
             return {"status": {"code": REMOVED, "description": str(error)}}
         try:
-            is_whole = isinstance(status["status"]["code"], int)
+            is_whole = type(status["status"]["code"]) is int
         except (KeyError, TypeError):
             is_whole = False
         if not is_whole:
@@ -238,8 +240,7 @@ class _Exports:
         outcome: Outcome,
         problem: object,
     ) -> pa.Table:
-        window, package = export.window, status.get("package") or {}
-        parts = package.get("parts")
+        window, parts = export.window, _parts(status.get("package"))
         self._log.page_count += 1
         self._log.row_count += outcome.metadata_count or 0
         return EXPORT_PACKAGES.arrow_from_api(
@@ -252,7 +253,7 @@ class _Exports:
             is_metadata_only=export.is_metadata_only,
             requested_at=export.requested_at,
             part_count=None if parts is None else len(parts),
-            parts=parts and [{name: part.get(name) for name in PART_FIELDS} for part in parts],
+            parts=parts,
             metadata_count=outcome.metadata_count,
             next_from=outcome.next_from_text,
             next_from_text=outcome.next_from_text,
@@ -265,6 +266,15 @@ class _Exports:
         return self._share.stamps() | {"subject_type": self._subject_type}
 
 
+def _parts(package: Any) -> list[dict[str, Any]] | None:
+    """Return what is kept of a package's parts; their links are not."""
+    parts = package.get("parts") if isinstance(package, dict) else None
+    if not isinstance(parts, list):
+        return None
+    objects = [part for part in parts if isinstance(part, dict)]
+    return [{name: part.get(name) for name in PART_FIELDS} for part in objects]
+
+
 def _problem(export: Export, status: dict[str, Any]) -> str | None:
     """Say in a sentence why an export has no package, None when that is as it should be."""
     code = status["status"]["code"]
@@ -273,6 +283,6 @@ def _problem(export: Export, status: dict[str, Any]) -> str | None:
     name = f"{export.window.subject_type} export {export.reference_number}"
     if code == IN_PROGRESS:
         return f"{name} was not ready after {EXPORT_PATIENCE_S / 60:.0f} minutes; given up"
-    details = "; ".join(status["status"].get("details") or [])
+    details = "; ".join(texts(status["status"].get("details")))
     description = status["status"].get("description", "")
-    return f"{name}: KSeF {code} {description}" + (f" ({details})" if details else "")
+    return plain(f"{name}: KSeF {code} {description}" + (f" ({details})" if details else ""))

@@ -17,18 +17,26 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, padding
-from cryptography.hazmat.primitives.asymmetric import padding as rsa_padding
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from kseflow.api.answers import announced, documented
 from kseflow.api.client import KsefClient
 from kseflow.api.downloads import chunks
-from kseflow.constants import PART_BYTES
-from kseflow.errors import ContractViolation, CorruptDownload, RequestRejected
+from kseflow.api.keys import encrypted
+from kseflow.constants import PACKAGE_BYTES, PART_BYTES
+from kseflow.errors import ContractViolation, CorruptDownload, RequestRejected, shown
 from kseflow.loading.exports.unpack import Unpacked, unpacked
 from kseflow.loading.exports.windows import Window
+
+DESCRIBED = {
+    "ordinalNumber": int,
+    "url": str,
+    "partSize": int,
+    "partHash": str,
+    "encryptedPartSize": int,
+    "encryptedPartHash": str,
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ async def _request(
     public_key = await client.symmetric_key()
     key, iv = secrets.token_bytes(32), secrets.token_bytes(16)
     encryption = {
-        "encryptedSymmetricKey": base64.b64encode(_encrypted(key, public_key)).decode(),
+        "encryptedSymmetricKey": encrypted(key, public_key),
         "initializationVector": base64.b64encode(iv).decode(),
     }
     if "publicKeyId" in public_key:
@@ -84,15 +92,6 @@ async def _request(
     return Export(reference_number, window, is_metadata_only, compression, now, public_key, key, iv)
 
 
-def _encrypted(key: bytes, public_key: dict[str, Any]) -> bytes:
-    certificate = x509.load_der_x509_certificate(base64.b64decode(public_key["certificate"]))
-    rsa_key = certificate.public_key()
-    if not isinstance(rsa_key, rsa.RSAPublicKey):
-        raise ContractViolation("KSeF offers no RSA key for exports; update kseflow")
-    oaep = rsa_padding.OAEP(rsa_padding.MGF1(hashes.SHA256()), hashes.SHA256(), label=None)
-    return rsa_key.encrypt(key, oaep)
-
-
 @asynccontextmanager
 async def contents(
     client: KsefClient, export: Export, package: dict[str, Any], xml_folder: Path | None
@@ -100,27 +99,52 @@ async def contents(
     """Download, verify, decrypt and unpack a package; what was unpacked is gone afterwards.
 
     What computes does so in a thread. Raises `CorruptDownload`, naming the package, when
-    anything is not as KSeF said, and `ContractViolation` for links to foreign hosts.
+    anything is not as KSeF said or larger than a bound, and `ContractViolation` for links to
+    foreign hosts and a description that lacks what it needs.
     """
     name = f"package {export.reference_number}"
+    factor, count = client.gateway.size_factor, _described(name, package)
     with ExitStack() as stack:
         archive = stack.enter_context(TemporaryFile(prefix="kseflow-"))
-        for part in sorted(package["parts"], key=lambda part: int(part["ordinalNumber"])):
+        for part in sorted(package["parts"], key=lambda part: part["ordinalNumber"]):
             await _append(client, export, part, archive)
+            documented("a package", PACKAGE_BYTES, factor).check(name, archive.tell())
         if not archive.tell():  # an empty package has no parts
             yield Unpacked(name, [])
             return
         archive.seek(0)
         compression = package.get("compressionType") or export.compression
-        found = await asyncio.to_thread(
-            stack.enter_context, unpacked(archive, compression, name, xml_folder)
+        opened = unpacked(
+            archive, compression, name, xml_folder, invoice_count=count, size_factor=factor
         )
-        if len(found.metadata) < package["invoiceCount"]:
+        found = await asyncio.to_thread(stack.enter_context, opened)
+        if len(found.metadata) < count:
             raise CorruptDownload(
-                f"{name}: KSeF counts {package['invoiceCount']} invoices in it, "
+                f"{name}: KSeF counts {count} invoices in it, "
                 f"but its _metadata.json has {len(found.metadata)}"
             )
         yield found
+
+
+def _described(export: str, package: Any) -> int:
+    """Return a package's count of invoices when its description is as agreed.
+
+    Raises `ContractViolation`, naming the field, when it is not.
+    """
+    parts = package.get("parts") if isinstance(package, dict) else None
+    if not isinstance(parts, list):
+        raise ContractViolation(f"{export}: its description is not as agreed (no parts)")
+    fields = [("invoiceCount", int, package.get("invoiceCount"))] + [
+        (f"{name} of a part", kind, part.get(name) if isinstance(part, dict) else None)
+        for part in parts
+        for name, kind in DESCRIBED.items()
+    ]
+    for place, kind, value in fields:
+        if type(value) is not kind or (isinstance(value, int) and value < 0):
+            raise ContractViolation(
+                f"{export}: its description is not as agreed ({place} is {shown(value)})"
+            )
+    return int(package["invoiceCount"])
 
 
 async def _append(
@@ -128,15 +152,15 @@ async def _append(
 ) -> None:
     """Add one part to the archive: verified as it came, decrypted, verified again."""
     name = f"package {export.reference_number}, part {part['ordinalNumber']}"
-    with TemporaryFile(prefix="kseflow-") as encrypted:
-        found_hash = await client.storage.download(
-            part["url"], encrypted, what=name, max_bytes=PART_BYTES
-        )
-        _check(name, part, "encryptedPart", encrypted.tell(), found_hash)
-        encrypted.seek(0)
+    bound = announced(part["encryptedPartSize"])
+    documented("a part", PART_BYTES, client.gateway.size_factor).check(name, bound.max_bytes)
+    with TemporaryFile(prefix="kseflow-") as file:
+        found_hash = await client.storage.download(part["url"], file, what=name, bound=bound)
+        _check(name, part, "encryptedPart", file.tell(), found_hash)
+        file.seek(0)
         begin = archive.tell()
         try:
-            plain_hash = await asyncio.to_thread(_decrypt, export, encrypted, archive)
+            plain_hash = await asyncio.to_thread(_decrypt, export, file, archive)
         except ValueError:
             raise CorruptDownload(f"{name}: it cannot be decrypted with the export's key") from None
     _check(name, part, "part", archive.tell() - begin, plain_hash)

@@ -3,9 +3,12 @@
 The archive came from outside: its names, sizes and ratio are checked before they are believed.
 """
 
+import gzip
 import hashlib
 import os
 import re
+import struct
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -14,15 +17,24 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from errno import EINVAL
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any, BinaryIO
 
-import orjson
-
+from kseflow.api.answers import Bound, documented, parsed
 from kseflow.api.downloads import CHUNK_BYTES
-from kseflow.constants import EXPANSION, INVOICE_BYTES, METADATA_BYTES
-from kseflow.errors import CorruptDownload
+from kseflow.constants import (
+    DIRECTORY_BYTES,
+    EXPANSION,
+    FURTHER_MEMBERS,
+    HEADER_BYTES,
+    INVOICE_BYTES,
+    METADATA_BYTES,
+    PACKAGE_CAP,
+    SIZE_FACTOR,
+)
+from kseflow.errors import CorruptDownload, shown
 from kseflow.files import put_in_place
 
 METADATA = "_metadata.json"
@@ -48,19 +60,27 @@ class Unpacked:
 
 @contextmanager
 def unpacked(
-    archive: BinaryIO, compression: str, name: str, xml_folder: Path | None
+    archive: BinaryIO,
+    compression: str,
+    name: str,
+    xml_folder: Path | None,
+    *,
+    invoice_count: int = PACKAGE_CAP,
+    size_factor: int = SIZE_FACTOR,
 ) -> Iterator[Unpacked]:
     """Unpack a Zip or TarGz `archive`; the XML, if wanted, into a folder that ends with this.
 
-    Raises `CorruptDownload`, beginning with `name`, for names with a path, files too large or
-    packed too well, files that are cut, and XML that is not what the metadata says.
+    `invoice_count` is what KSeF counts in it. Raises `CorruptDownload`, beginning with `name`, for
+    names with a path, more files than invoices, files too large or packed too well, files that
+    are cut, and XML that is not what the metadata says.
     """
+    reader = _Reader(name, invoice_count, size_factor)
     if xml_folder is None:
-        yield _unpack(archive, compression, name, None)
+        yield _unpack(archive, compression, reader, None)
         return
     xml_folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".kseflow-", dir=xml_folder) as staging:
-        found = _unpack(archive, compression, name, Path(staging))
+        found = _unpack(archive, compression, reader, Path(staging))
         lacking = {item.get("ksefNumber") for item in found.metadata} ^ found.staged.keys()
         if lacking:
             raise CorruptDownload(
@@ -69,59 +89,126 @@ def unpacked(
         yield found
 
 
-def _unpack(archive: BinaryIO, compression: str, name: str, staging: Path | None) -> Unpacked:
-    packed_bytes = os.fstat(archive.fileno()).st_size
-    reader = _Reader(name, max(packed_bytes * EXPANSION, CHUNK_BYTES))
+def _unpack(
+    archive: BinaryIO, compression: str, reader: "_Reader", staging: Path | None
+) -> Unpacked:
+    name, form = reader.name, FORMS.get(str(compression))
+    if form is None:
+        raise CorruptDownload(f"{name}: {shown(compression)} is no compression that kseflow knows")
+    reader.begin(os.fstat(archive.fileno()).st_size)
     try:
-        for member_name, member in _members(archive, compression, name):
+        for member_name, member in form(archive, reader):
             reader.read(member_name, member, staging)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk, not the archive
+        # A place before the file's beginning is the archive's fault; what else has a number, the
+        # disk's.
+        if isinstance(error, OSError) and error.errno not in (None, EINVAL):
+            raise
         raise CorruptDownload(f"{name}: the {compression} cannot be unpacked ({error})") from None
-    except (NotImplementedError, RuntimeError) as error:  # zipfile: encrypted, or a rare method
+    except (NotImplementedError, RuntimeError, ValueError, struct.error) as error:
+        # zipfile: encrypted, of a rare method, odd numbers; tarfile: headers of headers
         raise CorruptDownload(f"{name}: the {compression} is of an odd kind ({error})") from None
     return reader.result()
 
 
-def _members(archive: BinaryIO, compression: str, name: str) -> Iterator[tuple[str, IO[bytes]]]:
+class _Metered:
+    """A file of which no more is read than was allowed: archives read their headers whole."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._left_bytes = 0
+
+    def allow(self, max_bytes: int) -> None:
+        self._left_bytes = max_bytes
+
+    def read(self, size: int = -1) -> bytes:
+        most = min(self._left_bytes, sys.maxsize - 1) + 1
+        found: bytes = self._file.read(min(size, most) if size >= 0 else most)
+        self._left_bytes -= len(found)
+        if self._left_bytes < 0:
+            raise zipfile.BadZipFile("its headers are longer than those of any package")
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def _of_tar(archive: BinaryIO, reader: "_Reader") -> Iterator[tuple[str, IO[bytes]]]:
     """Yield each file's name and content, in the archive's order."""
-    if compression == "TarGz":
-        with tarfile.open(fileobj=archive, mode="r|gz") as tar:
-            for entry in tar:
-                if entry.isdir() and entry.name in (".", "./"):
-                    continue
-                content = tar.extractfile(entry) if entry.isfile() else None
+    file = _Metered(gzip.GzipFile(fileobj=archive))
+    file.allow(HEADER_BYTES)
+    with tarfile.open(fileobj=file, mode="r|") as tar:
+        while (entry := tar.next()) is not None:
+            reader.count()
+            tar.members = []  # type: ignore[attr-defined]  # which would keep all headers
+            if not (entry.isdir() and entry.name in (".", "./")):
+                content = tar.extractfile(entry) if entry.isreg() and not entry.issparse() else None
                 if content is None:
-                    raise CorruptDownload(f"{name}: {entry.name!r} in it is no plain file")
+                    raise CorruptDownload(f"{reader.name}: {entry.name!r} in it is no plain file")
+                file.allow(sys.maxsize)
                 yield entry.name.removeprefix("./"), content
-        return
-    if compression != "Zip":
-        raise CorruptDownload(f"{name}: {compression!r} is no compression that kseflow knows")
-    with zipfile.ZipFile(archive) as packed:
+            file.allow(HEADER_BYTES)
+
+
+def _of_zip(archive: BinaryIO, reader: "_Reader") -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield each file's name and content, in the directory's order."""
+    file = _Metered(archive)
+    file.allow(2 * HEADER_BYTES + reader.max_members * DIRECTORY_BYTES)
+    with zipfile.ZipFile(file) as packed:
         for info in packed.infolist():
+            reader.count()
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise CorruptDownload(
+                    f"{reader.name}: {info.filename!r} in it is packed by method "
+                    f"{info.compress_type}; packages are stored or deflated"
+                )
+            file.allow(sys.maxsize)
             with packed.open(info) as content:
                 yield info.filename, content
 
 
-class _Reader:
-    """Read the members of one package and check what they add up to."""
+FORMS = {"Zip": _of_zip, "TarGz": _of_tar}
 
-    def __init__(self, name: str, max_bytes: int) -> None:
-        self._name = name
-        self._left_bytes = max_bytes
-        self._metadata: bytes | None = None
+
+class _Reader:
+    """Read the members of one package, and check each and what they add up to."""
+
+    def __init__(self, name: str, invoice_count: int, size_factor: int) -> None:
+        self.name = name
+        self.max_members = 2 * min(invoice_count, PACKAGE_CAP) + FURTHER_MEMBERS
+        self._invoice = documented("the largest invoice", INVOICE_BYTES, size_factor)
+        size_bytes = METADATA_BYTES * (min(invoice_count, PACKAGE_CAP) + FURTHER_MEMBERS)
+        self._directory = documented(f"{METADATA} of so many invoices", size_bytes, size_factor)
+        self._left_bytes = 0
+        self._seen: set[str] = set()
+        self._metadata: bytearray | None = None
         self._hashes: dict[str, str] = {}
         self._staged: dict[str, Path] = {}
 
+    def begin(self, packed_bytes: int) -> None:
+        """Take note of how much an archive that is so large may hold."""
+        self._left_bytes = max(packed_bytes * EXPANSION, CHUNK_BYTES)
+
+    def count(self) -> None:
+        """Count a member, before it is looked at."""
+        self.max_members -= 1
+        if self.max_members < 0:
+            raise CorruptDownload(f"{self.name}: it holds far more files than invoices")
+
     def read(self, member_name: str, content: IO[bytes], staging: Path | None) -> None:
+        """Read one member whole; what is wanted of it is kept."""
+        if not (member_name == METADATA or PLAIN_NAME.fullmatch(member_name)):
+            raise CorruptDownload(f"{self.name}: {member_name!r} in it is no plain file name")
+        if member_name in self._seen:
+            raise CorruptDownload(f"{self.name}: {member_name!r} is in it twice")
+        self._seen.add(member_name)
         if member_name == METADATA:
-            self._metadata = b"".join(self._chunks(member_name, content, METADATA_BYTES))
+            self._metadata = bytearray()
+            for chunk in self._chunks(member_name, content, self._directory):
+                self._metadata += chunk
             return
-        if not PLAIN_NAME.fullmatch(member_name):
-            raise CorruptDownload(f"{self._name}: {member_name!r} in it is no plain file name")
         invoice = INVOICE.fullmatch(member_name)
-        chunks = self._chunks(member_name, content, INVOICE_BYTES)
+        chunks = self._chunks(member_name, content, self._invoice)
         if invoice is None or staging is None:
             deque(chunks, maxlen=0)  # read all the same: the bounds hold for what nobody wants
             return
@@ -135,28 +222,33 @@ class _Reader:
         self._staged[invoice[1]] = path
 
     def result(self) -> Unpacked:
+        """Return what the package held, once it agrees with its metadata."""
         try:
-            items = orjson.loads(self._metadata or b"")["invoices"]
+            items = parsed(self._metadata or b"")["invoices"]
+            self._metadata = None
             hashes = {item["ksefNumber"]: item["invoiceHash"] for item in items}
-        except (orjson.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError) as error:
             raise CorruptDownload(
-                f"{self._name}: its {METADATA} is missing, cut or lacks the invoices' numbers"
+                f"{self.name}: its {METADATA} is missing, cut or lacks the invoices' numbers "
+                f"({error!r})"
             ) from None
         for ksef_number, found in self._hashes.items():
             if hashes.get(ksef_number, found) != found:
                 raise CorruptDownload(
-                    f"{self._name}: {ksef_number}.xml does not have the hash of its metadata"
+                    f"{self.name}: {ksef_number}.xml does not have the hash of its metadata"
                 )
-        return Unpacked(self._name, items, self._staged)
+        return Unpacked(self.name, items, self._staged)
 
-    def _chunks(self, member_name: str, content: IO[bytes], max_bytes: int) -> Iterator[bytes]:
+    def _chunks(self, member_name: str, content: IO[bytes], bound: Bound) -> Iterator[bytes]:
         """Yield a member's bytes as long as it, and the package, stay within their bounds."""
-        left_bytes = max_bytes
+        member_bytes = 0
         while chunk := content.read(CHUNK_BYTES):
-            left_bytes -= len(chunk)
+            member_bytes += len(chunk)
             self._left_bytes -= len(chunk)
-            if min(left_bytes, self._left_bytes) < 0:
+            if member_bytes > bound.max_bytes:
+                raise CorruptDownload(f"{self.name}: {member_name} is larger than {bound}")
+            if self._left_bytes < 0:
                 raise CorruptDownload(
-                    f"{self._name}: {member_name} is larger than a package's file may be"
+                    f"{self.name}: {member_name} is larger than what is packed so well may be"
                 )
             yield chunk
