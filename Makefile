@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick check coverage generate mutation lock clean
+.PHONY: demo test quick check coverage generate mutation fuzz lock clean
 
 demo: $(VENV)/ready  ## load two emulated taxpayers into kseflow-demo/ksef.duckdb
 	$(BIN)/kseflow demo
@@ -33,6 +33,10 @@ coverage: $(VENV)/ready $(VENV)/duckdb-1.2 $(VENV)/ksef-client $(VENV)/ksef2  ##
 
 mutation: $(VENV)/ready  ## change the SQL on purpose and see which changes its tests notice; takes an hour
 	$(BIN)/python tests/mutation/mutate.py
+
+SECONDS := 60
+fuzz: $(VENV)/ready  ## give parsers and client answers that nobody meant; SECONDS=600 for longer
+	$(BIN)/python -W ignore tests/fuzz/fuzz.py $(SECONDS)
 
 $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
