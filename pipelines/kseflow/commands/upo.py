@@ -1,5 +1,6 @@
 """kseflow upo"""
 
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated
 
@@ -34,8 +35,9 @@ def upo(
     Example: kseflow upo --session 20261117-SO-2F14610000-242991F8C9-B4 --out receipts
     """
     from kseflow.api.client import KsefClient
+    from kseflow.api.gateway import Gateway
     from kseflow.loading.upo import save_upo
-    from kseflow.logins import configured_credentials, configured_environment
+    from kseflow.logins import configured_credentials, configured_environment, configured_options
 
     if invoice and ksef_number:
         raise typer.BadParameter("give --invoice or --ksef-number, not both")
@@ -44,10 +46,11 @@ def upo(
         if len(credentials) > 1:
             raise ConfigurationError("several taxpayers are configured: say which one with --nip")
         box = TimeBox(SystemClock())
-        client = KsefClient(environment or configured_environment(), credentials[0], clock=box)
+        factor = configured_options().size_factor
+        gateway = Gateway(environment or configured_environment(), box, size_factor=factor)
 
         async def saved() -> list[Path]:
-            async with client:
+            async with aclosing(gateway), KsefClient(gateway, credentials[0]) as client:
                 return await save_upo(
                     client, out, session, invoice=invoice, ksef_number=ksef_number
                 )
