@@ -57,12 +57,17 @@ def instead(path_end: str, answer: Callable[[httpx.Request], httpx.Response]) ->
 
 @contextmanager
 def altered(
-    made: Stage, alter: Alter, *, box: TimeBox | None = None, size_factor: int = 10
+    made: Stage,
+    alter: Alter,
+    *,
+    box: TimeBox | None = None,
+    size_factor: int = 10,
+    base_url: str = BASE_URL,
 ) -> Iterator[Asking]:
     """Give a client of a stage's first taxpayer whose answers are altered."""
     made.app = Emulator(made.world, made.clock, made.limits, exports=made.exports)
     (client,) = make_clients(
-        BASE_URL,
+        base_url,
         made.logins()[:1],
         box or TimeBox(SimulatedClock(made.clock)),
         transport=AlteredWire(made.app, alter),

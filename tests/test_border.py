@@ -23,8 +23,10 @@ import pytest
 from rich.console import Console
 from rich.markup import escape
 
+from ksef_emulator import VirtualClock
 from kseflow.api.client import KsefClient
-from kseflow.clock import SystemClock, TimeBox
+from kseflow.clock import SimulatedClock, SystemClock, TimeBox
+from kseflow.columns import table
 from kseflow.errors import (
     AccessDenied,
     ContractViolation,
@@ -40,7 +42,7 @@ from kseflow.loading.exports.unpack import unpacked
 from kseflow.loading.upo import save_upo
 from kseflow.progress import narrated
 from kseflow.raw.tables import SESSION_INVOICES, SESSIONS
-from kseflow.terminal import print_json, report_console, table
+from kseflow.terminal import print_json, report_console
 from tests.conftest import Stage
 from tests.outside import BASE_URL, altered, bearer, body_of, instead, packed, zipped
 from tests.simulation import Asking, asking
@@ -421,8 +423,13 @@ def test_a_continuation_token_that_fits_no_header_is_told(small: Stage, token: A
 # -- login --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("days", [30, -30, 0.01])
-def test_a_login_by_a_clock_that_is_far_from_ours_is_refused(small: Stage, days: float) -> None:
+@pytest.mark.parametrize(
+    ("days", "base_url"),
+    [(30, BASE_URL), (-30, BASE_URL), *((d, "https://example.com/v2") for d in (30, -30, 0.01))],
+)
+def test_a_login_by_a_clock_that_is_far_from_ours_is_refused(
+    small: Stage, days: float, base_url: str
+) -> None:
     def alter(request: httpx.Request, real: httpx.Response) -> httpx.Response:
         if not request.url.path.endswith("/auth/challenge"):
             return real
@@ -430,8 +437,19 @@ def test_a_login_by_a_clock_that_is_far_from_ours_is_refused(small: Stage, days:
         at = datetime.fromisoformat(told["timestamp"]) + timedelta(days=days)
         return body_of(json.dumps({**told, "timestamp": at.isoformat()}).encode())
 
-    with altered(small, alter) as client, pytest.raises(LoginFailed, match="this machine's clock"):
+    with (
+        altered(small, alter, base_url=base_url) as client,
+        pytest.raises(LoginFailed, match="this machine's clock"),
+    ):
         listed(client)
+
+
+@pytest.mark.parametrize("days", [400, -400])
+def test_an_emulator_may_live_at_another_time(small: Stage, days: float) -> None:
+    box = TimeBox(SimulatedClock(VirtualClock(small.clock.now() + timedelta(days=days))))
+    with altered(small, lambda request, real: real, box=box) as client:
+        assert listed(client)
+        assert abs(client.now() - small.clock.now()) < timedelta(minutes=1)
 
 
 AGES = "0001-01-01T00:00:00+23:59"

@@ -51,6 +51,7 @@ DOWNLOAD_TIME_S = 900.0  # a part of 50 MB at half a megabit a second
 TIMEOUT_S = 30.0  # one network read; a page of 1,000 invoices takes a few seconds at worst
 TRIES = 5  # for 5xx, network faults and sessions in maintenance
 FIRST_BACKOFF_S = 1.0  # doubled with each try
+LONGEST_ACCESS = timedelta(days=1)  # an access token's life is a quarter of an hour
 TOKEN_MARGIN = timedelta(seconds=60)  # refresh this long before an access token (15 min) ends
 LOGIN_POLLS = 60  # the login status is asked at most so often, waiting 1 to 5 s in between
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import httpx
 
-from kseflow.api.address import path_of, reference
+from kseflow.api.address import is_loopback, path_of, reference
 from kseflow.api.answers import Answer, Call, accepted, documented, object_of
 from kseflow.api.auth import Login
 from kseflow.api.credentials import Credentials
@@ -74,7 +74,13 @@ class KsefClient:
         self.windows, self.spending = budget.windows, budget.spending
         bound = documented("a page of a list", ANSWER_BYTES, gateway.size_factor)
         self._sender = Sender(self.base_url, gateway.send, gateway.gate, box, budget, bound=bound)
-        self._login = Login(credentials, box, gateway.public_keys, self._sender.answer)
+        self._login = Login(
+            credentials,
+            box,
+            gateway.public_keys,
+            self._sender.answer,
+            has_own_time=is_loopback(self.base_url),
+        )
         self.storage = Storage(self.base_url, gateway.send, gateway.gate, box, self.spending)
 
     async def __aenter__(self) -> Self:
