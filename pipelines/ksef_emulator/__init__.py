@@ -8,8 +8,9 @@ try:
     from ksef_emulator.api.exports.settings import ExportSettings
     from ksef_emulator.clock import RunningClock, VirtualClock
     from ksef_emulator.command import emulate
-    from ksef_emulator.emulator import Emulator, Quirks
+    from ksef_emulator.emulator import Emulator
     from ksef_emulator.faults import Fault
+    from ksef_emulator.quirks import Quirks
     from ksef_emulator.server import serve
     from ksef_emulator.world.backlog import Backlog
     from ksef_emulator.world.oddities import Oddities

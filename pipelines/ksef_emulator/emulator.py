@@ -10,7 +10,6 @@ import threading
 import unicodedata
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import count
@@ -38,39 +37,22 @@ from ksef_emulator.api.jwt import Claims, Signer
 from ksef_emulator.api.keys import PublicKeys
 from ksef_emulator.api.limits import LimitRoutes, Limits, Values
 from ksef_emulator.api.lookup import Lookup
+from ksef_emulator.api.nulls import with_nulls
 from ksef_emulator.api.operations import Operations
 from ksef_emulator.api.paging import Pages
 from ksef_emulator.api.receipts import ReceiptRoutes
 from ksef_emulator.api.sessions import SessionRoutes
 from ksef_emulator.clock import Clock
 from ksef_emulator.faults import Fault, Schedule, apply
+from ksef_emulator.identifiers import digest
+from ksef_emulator.quirks import GUESSES, Quirks
 from ksef_emulator.world.certificates import CertificateFiles, write_certificate_files
+from ksef_emulator.world.oddities import happens
 from ksef_emulator.world.receipts import Receipts
 from ksef_emulator.world.world import World
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-
-@dataclass(frozen=True)
-class Quirks:
-    """What KSeF does not promise; tests may choose.
-
-    `pending_polls` counts the status polls that find a login pending, `short_pages` allows
-    short and empty pages before the last one, `inclusive_bounds` tells whether date filters
-    include their ends. A page of a session's UPO holds `upo_page_size` documents and exists from
-    `upo_delay_s` after the session has its last status. `storage_refuses_tokens` lets a storage
-    link fail when it is asked with an Authorization header. `owner_claim` has an owner's
-    certificate claim `Owner`, as recorded, else each right by its name.
-    """
-
-    pending_polls: int = 1
-    short_pages: bool = True
-    inclusive_bounds: bool = True
-    upo_page_size: int = 10_000
-    upo_delay_s: float = 0.0
-    storage_refuses_tokens: bool = True
-    owner_claim: bool = True
 
 
 class Served(NamedTuple):
@@ -102,13 +84,15 @@ class Emulator:
         limits: Literal["production", "off"] | Mapping[str, Values] = "production",
         *,
         faults: Iterable[Fault] = (),
-        quirks: Quirks = Quirks(),
+        quirks: Quirks = GUESSES,
         exports: ExportSettings | None = None,
     ) -> None:
         self.world = world
         self.clock = clock
         self.requests: deque[Served] = deque(maxlen=100_000)
-        self.limits = Limits(limits)
+        self.limits = Limits(limits, refused_count=quirks.refused_count)
+        self._quirks = quirks
+        self._draws = count()
         self._keys = PublicKeys(world.since)
         self._operations = Operations(world.seed)
         self._signer = Signer(world.seed)
@@ -126,7 +110,8 @@ class Emulator:
     def _routes(self, quirks: Quirks, settings: ExportSettings) -> list[Route]:
         """Give each group of routes the parts of the emulator that it needs."""
         world, keys = self.world, self._keys
-        lookup, links = Lookup(world.submissions), Links(world.seed)
+        lookup = Lookup(world.submissions, quirks.hidden_session)
+        links = Links(world.seed)
         pages = Pages(world.seed, quirks.short_pages)
         receipts = Receipts(world.submissions, quirks.upo_page_size, quirks.upo_delay_s)
         upo = ReceiptRoutes(lookup, receipts)
@@ -136,13 +121,13 @@ class Emulator:
             "session-upo": (upo.read_session_page, "application/xml"),
             "invoice-upo": (upo.read_invoice, "application/xml"),
         }
-        credentials = Credentials(world.taxpayers, quirks.owner_claim)
+        credentials = Credentials(world.taxpayers, quirks.owner_claim, quirks.token_days)
         groups = (
             AuthRoutes(self._operations, credentials, keys, self._signer, quirks.pending_polls),
             keys,
             LimitRoutes(self.limits),
-            SessionRoutes(lookup, receipts, links, pages, quirks.inclusive_bounds),
-            InvoiceRoutes(lookup, links, pages),
+            SessionRoutes(lookup, receipts, links, pages, quirks),
+            InvoiceRoutes(lookup, links, pages, quirks),
             upo,
             exports,
             DownloadRoutes(links, folders, quirks.storage_refuses_tokens),
@@ -201,16 +186,30 @@ class Emulator:
         status = 0
         try:
             faults = self._faults.due(path)
+            if route.group != UNLIMITED and self._meets_firewall():
+                faults.append(Fault("html"))
             answer = partial(self._admitted, call, route, arguments)
             response = apply(faults, answer, path=path, clock=self.clock)
+            if self._quirks.null_fields:
+                response = with_nulls(route.path, response)
             status = response.status_code
         except ApiError as error:
-            as_problem = call.request.headers.get("X-Error-Format") == "problem-details"
-            response = error_answer(error, path=path, at=call.at, as_problem=as_problem)
+            response = self._refusal(error, call)
             status = response.status_code
         finally:
             self._remember(call, route, status)
         return response
+
+    def _meets_firewall(self) -> bool:
+        """Draw whether this request ends at the firewall; no limit counts it then."""
+        chance = digest(self.world.seed, "firewall", next(self._draws))
+        return happens(self._quirks.firewall_share, chance)
+
+    def _refusal(self, error: ApiError, call: Call) -> Response:
+        if isinstance(error, Unauthorized) and self._quirks.empty_403:
+            return Response(status=403)
+        as_problem = call.request.headers.get("X-Error-Format") == "problem-details"
+        return error_answer(error, path=call.request.path, at=call.at, as_problem=as_problem)
 
     def _admitted(self, call: Call, route: Route, arguments: Mapping[str, str]) -> Response:
         with self._lock:

@@ -84,7 +84,9 @@ class AuthRoutes:
         plain = self._decrypted(encrypted, body.get("publicKeyId"), call.at)
         operation = self.operations.start("Token", context, call.at)
         try:
-            subject, token = self.credentials.find_token(_token_value(plain, issued), context)
+            subject, token = self.credentials.find_token(
+                _token_value(plain, issued), context, call.at
+            )
             operation.subject, operation.permissions = subject, token.permissions
         except LoginFailed as failure:
             operation.failure = failure

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from ksef_emulator.api.calls import OWNER, OWNER_PERMISSIONS
 from ksef_emulator.world.taxpayers import KsefToken, Taxpayer
@@ -51,7 +52,10 @@ class LoginFailed(Exception):
 class Credentials:
     """Know the credentials of all taxpayers."""
 
-    def __init__(self, taxpayers: Iterable[Taxpayer], owner_claim: bool) -> None:
+    def __init__(
+        self, taxpayers: Iterable[Taxpayer], owner_claim: bool, token_days: int | None = None
+    ) -> None:
+        self._token_days = token_days
         self._owner_permissions = (OWNER,) if owner_claim else OWNER_PERMISSIONS
         self._by_context = {(who.context_type, who.context_id): who for who in taxpayers}
         self._tokens = {
@@ -60,7 +64,7 @@ class Credentials:
             for token in who.tokens
         }
 
-    def find_token(self, value: str, context: Context) -> tuple[Subject, KsefToken]:
+    def find_token(self, value: str, context: Context, at: datetime) -> tuple[Subject, KsefToken]:
         """Find a KSeF token that works in a context, and whose it is. Raises LoginFailed."""
         if value not in self._tokens:
             raise LoginFailed(450, "Nieprawidłowy token")
@@ -70,10 +74,15 @@ class Credentials:
             raise LoginFailed(450, f"Token nie może być użyty w kontekście {kind}: {value}")
         if token.state == "Revoked":
             raise LoginFailed(450, "Token unieważniony")
-        if token.state != "Active":
+        if token.state != "Active" or self._has_ended(token, at):
             raise LoginFailed(450, "Token nieaktywny")
         name = self._by_context[context].name
         return Subject("Nip", token.subject_nip, name, name), token
+
+    def _has_ended(self, token: KsefToken, at: datetime) -> bool:
+        if self._token_days is None:
+            return False
+        return at.date() >= token.made_on + timedelta(days=self._token_days)
 
     def permissions_of(self, subject: Subject, context: Context) -> tuple[str, ...]:
         """Return what the holder of a certificate may do. Raises LoginFailed when nothing."""

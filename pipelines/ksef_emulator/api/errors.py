@@ -5,6 +5,7 @@
     │   └── Unreadable    JSON of other types than the contract's
     ├── Unauthorized      401, always problem+json
     ├── Forbidden         403, always problem+json
+    ├── Hidden            403, always problem+json
     ├── Gone              410, always problem+json
     ├── TooManyRequests   429, with Retry-After
     └── NotServed         501, an operation that only the real KSeF serves
@@ -123,6 +124,17 @@ class Forbidden(ApiError):
             "presentPermissions": self.present,
         }
         return {"reasonCode": "missing-permissions", "security": security}
+
+
+class Hidden(ApiError):
+    """A session that belongs to the context and that the caller may not see (#841)."""
+
+    status = 403
+    title = "Forbidden"
+    detail = "Brak dostępu do wskazanego zasobu."
+
+    def problem(self) -> dict[str, Any]:
+        return {"reasonCode": "insufficient-resource-access", "security": {}}
 
 
 class Gone(ApiError):

@@ -17,6 +17,8 @@ from ksef_emulator.api.jwt import ACCESS
 from ksef_emulator.api.lookup import Lookup
 from ksef_emulator.api.paging import Pages
 from ksef_emulator.clock import iso_ticks, to_ticks
+from ksef_emulator.identifiers import digest
+from ksef_emulator.quirks import Quirks
 from ksef_emulator.world.invoices import Invoice
 from ksef_emulator.world.rows import Row
 from ksef_emulator.world.sessions import Session
@@ -29,14 +31,21 @@ class InvoiceRoutes:
     lookup: Lookup
     links: Links
     pages: Pages
+    quirks: Quirks
 
     def routes(self) -> tuple[Route, ...]:
         path, group = "/v2/sessions/<reference>/invoices", "sessionInvoiceList"
         one = f"{path}/<invoice_reference>"
+        failed_group = f"{group}:failed" if self.quirks.failed_apart else group
         return (
             Route("GET", path, self.list, group, ACCESS, permissions=SESSION_RIGHTS),
             Route(
-                "GET", f"{path}/failed", self.list_failed, group, ACCESS, permissions=SESSION_RIGHTS
+                "GET",
+                f"{path}/failed",
+                self.list_failed,
+                failed_group,
+                ACCESS,
+                permissions=SESSION_RIGHTS,
             ),
             Route("GET", one, self.show, "invoiceStatus", ACCESS, permissions=SESSION_RIGHTS),
         )
@@ -59,6 +68,8 @@ class InvoiceRoutes:
         return json_answer(self._row(call, session, invoice))
 
     def _page(self, call: Call, session: Session, found: Sequence[Invoice]) -> Response:
+        if self.quirks.invoice_order == "any":
+            found = sorted(found, key=lambda i: digest(i.reference_number))
         return self.pages.answer(call, "invoices", found, lambda i: self._row(call, session, i))
 
     def _row(self, call: Call, session: Session, invoice: Invoice) -> Row:

@@ -70,11 +70,17 @@ class _Counter:
 class Limits:
     """Count requests and refuse those beyond the limits.
 
-    Refused requests do not count, but each one sent before its Retry-After has passed doubles
-    the penalty added to the block.
+    Refused requests do not count unless `refused_count`, but each one sent before its Retry-After
+    has passed doubles the penalty added to the block.
     """
 
-    def __init__(self, limits: Literal["production", "off"] | Mapping[str, Values]) -> None:
+    def __init__(
+        self,
+        limits: Literal["production", "off"] | Mapping[str, Values],
+        *,
+        refused_count: bool = False,
+    ) -> None:
+        self._refused_count = refused_count
         if isinstance(limits, str):
             self._default = {"production": PRODUCTION, "off": OFF}[limits]
         else:
@@ -122,6 +128,8 @@ class Limits:
     def _block(
         self, counter: _Counter, now: float, wait_s: float, breached: tuple[int, str]
     ) -> None:
+        if self._refused_count:
+            counter.accepted.append(now)
         # KSeF rounds down (#788), so a caller waits Retry-After and one second more.
         retry_after_s = max(1, int(wait_s))
         counter.blocked_until = now + retry_after_s

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from ksef_emulator.api import parameters
 from ksef_emulator.api.calls import Call
-from ksef_emulator.api.errors import BadRequest
+from ksef_emulator.api.errors import BadRequest, Hidden
 from ksef_emulator.clock import to_ticks
+from ksef_emulator.quirks import HiddenSession
 from ksef_emulator.world.invoices import Invoice
 from ksef_emulator.world.sessions import Session
 from ksef_emulator.world.submissions import Submissions
@@ -26,15 +27,19 @@ class Lookup:
     """Find what a call names among all that was sent."""
 
     submissions: Submissions
+    hidden_session: HiddenSession
 
     def session(self, call: Call, reference: str, *, code: int = 21173) -> Session:
-        """Find a session that the caller may see. Raises BadRequest."""
+        """Find a session that the caller may see. Raises BadRequest, and Hidden."""
         parameters.reference(reference)
         try:
             session = self.submissions.find(call.context_id, reference, to_ticks(call.at))
         except KeyError:
             session = None
-        if session is None or visible_creator(call) not in (None, session.draft.creator_nip):
+        is_hidden = session and visible_creator(call) not in (None, session.draft.creator_nip)
+        if is_hidden and self.hidden_session == "403":
+            raise Hidden
+        if session is None or is_hidden:
             text = f"Sesja o numerze referencyjnym {reference} nie została znaleziona."
             raise BadRequest(code, text)
         return session

@@ -13,11 +13,13 @@ from ksef_emulator.api import parameters
 from ksef_emulator.api.answers import json_answer
 from ksef_emulator.api.calls import SESSION_RIGHTS, Call, Route
 from ksef_emulator.api.downloads import Links
-from ksef_emulator.api.errors import Problems
+from ksef_emulator.api.errors import BadRequest, Problems
 from ksef_emulator.api.jwt import ACCESS
 from ksef_emulator.api.lookup import Lookup, visible_creator
 from ksef_emulator.api.paging import Pages
-from ksef_emulator.clock import iso_ticks, to_ticks
+from ksef_emulator.clock import HOUR, TICKS_PER_S, iso_ticks, to_ticks
+from ksef_emulator.identifiers import digest
+from ksef_emulator.quirks import Quirks
 from ksef_emulator.world.receipts import Receipts
 from ksef_emulator.world.rows import Row
 from ksef_emulator.world.sessions import LONGEST_LIFE, Session
@@ -44,7 +46,8 @@ class SessionFilter:
     def matches(self, session: Session, at: int) -> bool:
         draft = session.draft
         return (
-            draft.session_type == self.session_type
+            draft.created <= at
+            and draft.session_type == self.session_type
             and self.reference_number in (None, draft.reference_number)
             and self.creator_nip in (None, draft.creator_nip)
             and self._within(self.created, draft.created)
@@ -61,6 +64,15 @@ class SessionFilter:
             low - LONGEST_LIFE for low in (self.closed[0], self.modified[0]) if low is not None
         ]
         return max((low for low in (self.created[0], *changed) if low is not None), default=None)
+
+    def check_spans(self, days: int | None, now: int) -> None:
+        """Refuse what spans more days than allowed. Raises BadRequest 21405."""
+        ranges = {"Created": self.created, "Closed": self.closed, "Modified": self.modified}
+        for name, (low, high) in ranges.items():
+            end = now if high is None else min(high, now)
+            if days is not None and low is not None and end - low > days * 24 * HOUR:
+                text = f"Zakres 'date{name}From' – 'date{name}To' nie może przekraczać {days} dni."
+                raise BadRequest(21405, text)
 
     def _within(self, bounds: Bounds, moment: int | None) -> bool:
         low, high = bounds
@@ -80,13 +92,13 @@ def common_status(code: int) -> str:
 
 @dataclass(frozen=True)
 class SessionRoutes:
-    """Tell of sessions; with `inclusive_bounds` date filters include their ends."""
+    """Tell of sessions."""
 
     lookup: Lookup
     receipts: Receipts
     links: Links
     pages: Pages
-    inclusive_bounds: bool
+    quirks: Quirks
 
     def routes(self) -> tuple[Route, ...]:
         path = "/v2/sessions/<reference>"
@@ -97,14 +109,20 @@ class SessionRoutes:
 
     def list(self, call: Call) -> Response:
         """Answer GET /sessions."""
-        wanted = self._filter(call)
-        now = to_ticks(call.at)
+        wanted, now = self._filter(call), to_ticks(call.at)
+        wanted.check_spans(self.quirks.list_span_days, now)
         latest = now if wanted.created[1] is None else min(now, wanted.created[1])
         candidates = self.lookup.submissions.created_between(
             call.context_id, wanted.earliest_creation(), latest
         )
-        found = [session for session in candidates if wanted.matches(session, now)]
-        return self.pages.answer(call, "sessions", found, lambda session: session.row(now))
+        seen = ((session, now - self._lag(session)) for session in candidates)
+        found = [(session, at) for session, at in seen if wanted.matches(session, at)]
+        return self.pages.answer(call, "sessions", found, lambda found: found[0].row(found[1]))
+
+    def _lag(self, session: Session) -> int:
+        """Return how long the list runs behind with a session, in ticks."""
+        share = digest(session.draft.reference_number, "list lag")[0] / 255
+        return int(self.quirks.list_lag_s * share * TICKS_PER_S)
 
     def show(self, call: Call, reference: str) -> Response:
         """Answer GET /sessions/{referenceNumber}; counters that are zero are left out."""
@@ -150,7 +168,7 @@ class SessionRoutes:
             created=bounds("dateCreated"),
             closed=bounds("dateClosed"),
             modified=bounds("dateModified"),
-            inclusive=self.inclusive_bounds,
+            inclusive=self.quirks.inclusive_bounds,
             creator_nip=visible_creator(call),
         )
         problems.read(parameters.page_size, query)

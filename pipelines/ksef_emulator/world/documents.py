@@ -8,11 +8,12 @@ Source: schemat_FA(3)_v1-0E.xsd; POST /invoices/query/metadata (InvoiceMetadata)
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import date
 from functools import cache
 from typing import Any, NamedTuple
 
-from ksef_emulator.identifiers import nip
+from ksef_emulator.identifiers import nip, seeded_random
 from ksef_emulator.world.taxpayers import Party, Taxpayer
 
 SYSTEM_CODE, SCHEMA_VERSION, FORM = "FA (3)", "1-0E", "FA"
@@ -133,6 +134,16 @@ def xml(seller: Taxpayer, content: bytes, number: str, issued: date) -> bytes:
         f"<P_7>Towar nr {content[10]}</P_7><P_8A>szt.</P_8A><P_8B>1</P_8B><P_9A>{net}</P_9A>"
         f"<P_11>{net}</P_11><P_12>{kind.rate}</P_12></FaWiersz></Fa></Faktura>\n"
     ).encode()
+
+
+def padded(text: bytes, size: int) -> bytes:
+    """Make a document at least `size` bytes large by a comment that hardly compresses."""
+    return text.replace(b"</Faktura>", b"<!--%s--></Faktura>" % _noise(size))
+
+
+@cache
+def _noise(size: int) -> bytes:
+    return b64encode(seeded_random("noise", size).randbytes(size * 3 // 4))
 
 
 def _party(number: str, name: str) -> str:

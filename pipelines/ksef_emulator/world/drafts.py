@@ -60,6 +60,11 @@ class Draft:
         """Tell whether the sender declared a whole batch Offline when it was opened."""
         return self.session_type == "Batch" and digest(self.reference_number, "offline")[0] < 13
 
+    @property
+    def lateness(self) -> int:
+        """Return the ticks by which the outcome of an invoice may be late."""
+        return int(self.oddities.late_outcome_s * TICKS_PER_S)
+
     @cached_property
     def opening(self) -> datetime:
         """Return when the session was opened, in Polish time."""

@@ -35,13 +35,18 @@ TECHNICALLY_CORRECTED = frozenset({430, 435, 450})
 """Codes that a technical correction of an offline invoice puts right: the file is at fault."""
 
 
+UNKNOWN = "Oczekuje na dodatkową weryfikację"
+"""What a status says that no contract knows yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Invoice:
     """One invoice of a session with its whole life; moments are ticks.
 
     Seller, `content`, number and issue date make the file that was sent. KSeF has it since
     `received`; `invoiced` is the invoicingDate it tells, which in a batch is the moment the
-    session was created.
+    session was created. Until it is decided its status is `meanwhile`. `padding` bytes of its file
+    are there to make it large.
     """
 
     ordinal_number: int
@@ -62,6 +67,8 @@ class Invoice:
     details: tuple[str, ...] = ()
     original: tuple[str, str] | None = None
     hash_of_corrected: str | None = None
+    meanwhile: int = 150
+    padding: int = 0
 
     @property
     def acquired(self) -> int:
@@ -73,12 +80,13 @@ class Invoice:
 
     def xml(self) -> bytes:
         """Write the file that was sent, an FA(3) document."""
-        return documents.xml(self.seller, self.content, self.invoice_number, self.issued)
+        text = documents.xml(self.seller, self.content, self.invoice_number, self.issued)
+        return documents.padded(text, self.padding) if self.padding else text
 
     def code_at(self, at: int) -> int:
         if at >= self.decided:
             return self.code
-        return 150 if at >= self.processing else 100
+        return self.meanwhile if at >= self.processing else 100
 
     def row(self, at: int) -> Row:
         """Write the invoice as KSeF shows it at a moment; unset fields are left out."""
@@ -122,7 +130,7 @@ class Invoice:
         return row
 
     def _status(self, code: int) -> Row:
-        status: Row = {"code": code, "description": INVOICE_DESCRIPTIONS[code]}
+        status: Row = {"code": code, "description": INVOICE_DESCRIPTIONS.get(code, UNKNOWN)}
         if code == self.code and self.details:
             status["details"] = list(self.details)
         if code == self.code and self.original:
@@ -162,6 +170,21 @@ def own_invoice(draft: Draft, position: int) -> Invoice:
         code=code,
         details=_details(draft, code, position, noise),
         hash_of_corrected=unmatched,
+        padding=draft.oddities.large_invoice_bytes if noise[31] % 64 == 0 else 0,
+    )
+
+
+def late(draft: Draft, invoice: Invoice) -> Invoice:
+    """Let an invoice wait longer for its outcome, if it is one of those."""
+    noise = digest(invoice.reference_number, "late")
+    if not draft.lateness or noise[0] >= 32:
+        return invoice
+    delay = draft.lateness * noise[1] // 255
+    return replace(
+        invoice,
+        decided=invoice.decided + delay,
+        stored=invoice.stored + delay,
+        meanwhile=draft.oddities.late_code,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+LONGEST_LATENESS_S = 36_000
 CountedFailures = Literal["never", "unread", "mixed", "always"]
 
 
@@ -25,6 +26,11 @@ class Oddities:
     again, how many go as technical corrections, with the hash of the rejected file.
     `unmatched_correction_rate`: of the invoices accepted in online sessions, how many name a hash
     that matches no file (#404).
+
+    One invoice in eight gets its outcome up to `late_outcome_s` late, when its session may be long
+    over; till then it has `late_code`, 150 or one that the contract does not know. `late_updates`
+    says whether the outcome then moves the session's dateUpdated. With `large_invoice_bytes` one
+    file in 64 is at least so large, and hardly compresses.
     """
 
     counted_failures: CountedFailures = "mixed"
@@ -33,8 +39,14 @@ class Oddities:
     several_details_rate: float = 0.25
     technical_correction_rate: float = 0.6
     unmatched_correction_rate: float = 0.003
+    late_outcome_s: float = 0.0
+    late_code: int = 150
+    late_updates: bool = True
+    large_invoice_bytes: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.late_outcome_s <= LONGEST_LATENESS_S:
+            raise ValueError(f"late_outcome_s is 0 to {LONGEST_LATENESS_S}")
         if self.counted_failures not in get_args(CountedFailures):
             raise ValueError(f"counted_failures is none of {get_args(CountedFailures)}")
 

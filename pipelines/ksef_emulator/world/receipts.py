@@ -32,7 +32,7 @@ class Receipts:
     def page_references(self, session: Session, at: int) -> list[str]:
         """Return the reference numbers of a session's pages; only one that succeeded has any."""
         draft = session.draft
-        if draft.code != 200 or at < draft.settled + self._delay:
+        if draft.code != 200 or at < draft.settled + draft.lateness + self._delay:
             return []
         pages = -(-session.last_counters.successful // self._page_size)
         day = to_datetime(draft.settled).date()

@@ -17,6 +17,7 @@ from ksef_emulator.world.drafts import VALIDITY, Draft
 from ksef_emulator.world.invoices import (
     Invoice,
     duplicate_invoice,
+    late,
     own_invoice,
     resent_invoice,
     technical_correction,
@@ -25,7 +26,7 @@ from ksef_emulator.world.rows import Row
 from ksef_emulator.world.texts import SESSION_DESCRIPTIONS
 
 LONGEST_STORAGE = 7 * HOUR
-"""Permanent storage of every invoice is done this long after the session is settled."""
+"""Permanent storage of an invoice is done this long after its session is settled, or itself."""
 
 LONGEST_LIFE = 36 * HOUR
 """No session changes later than this after its creation, permanent storage included."""
@@ -96,29 +97,28 @@ class Session:
         """Build one invoice of the session; the first has ordinal number 1."""
         draft = self.draft
         if ordinal_number <= draft.own_count:
-            return own_invoice(draft, ordinal_number - 1)
+            return late(draft, own_invoice(draft, ordinal_number - 1))
         copy = self.copies[ordinal_number - draft.own_count - 1]
-        return BUILD[copy.kind](draft, ordinal_number, copy.source, copy.position)
+        return late(draft, BUILD[copy.kind](draft, ordinal_number, copy.source, copy.position))
 
     def counters_at(self, at: int) -> Counters:
         """Count the invoices KSeF reports at a moment; in process counts in the total only."""
         seen = at - self.counters_lag
-        if seen >= self.draft.settled:
+        if seen >= self.draft.settled + self.draft.lateness:
             return self.last_counters
         pulse = self._pulse
-        return Counters(
-            *(bisect_right(m, seen) for m in (pulse.received, pulse.accepted, pulse.rejected))
-        )
+        moments = pulse.received, pulse.accepted, pulse.rejected
+        total, accepted, rejected = (bisect_right(each, seen) for each in moments)
+        unlisted = self.draft.unlisted_count if seen >= self.draft.settled else 0
+        return Counters(total + unlisted, accepted, rejected + unlisted)
 
     def updated_at(self, at: int) -> int:
         """Return dateUpdated at a moment, in ticks of a whole second."""
         draft = self.draft
         moments = [m for m in (draft.created, draft.closed, draft.settled) if m <= at]
-        if at < draft.settled or (self.storage_updates and at < draft.settled + LONGEST_STORAGE):
+        if at < draft.settled or self.storage_updates or draft.lateness:
             changes = self._pulse.changes
             moments.extend(changes[: bisect_right(changes, at)][-1:])
-        elif self.storage_updates:
-            moments.extend(self._pulse.changes[-1:])
         return max(moments) // TICKS_PER_S * TICKS_PER_S
 
     def closed_at(self, at: int) -> int | None:
@@ -161,7 +161,9 @@ class Session:
     @cached_property
     def _pulse(self) -> _Pulse:
         invoices = list(self.invoices())
-        changes = {m for i in invoices for m in (i.received, i.processing, i.decided)}
+        changes = {m for i in invoices for m in (i.received, i.processing)}
+        settled, moves = self.draft.settled, self.draft.oddities.late_updates
+        changes.update(i.decided for i in invoices if moves or i.decided <= settled)
         if self.storage_updates:
             changes.update(max(i.stored, i.decided) for i in invoices if i.code == 200)
         return _Pulse(

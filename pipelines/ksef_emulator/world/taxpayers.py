@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal, NamedTuple
 
 SubjectType = Literal["Subject1", "Subject2", "Subject3", "SubjectAuthorized"]
@@ -25,6 +26,11 @@ class KsefToken:
     subject_nip: str
     permissions: tuple[str, ...]
     state: str = "Active"
+
+    @property
+    def made_on(self) -> date:
+        """Return the day its reference number begins with."""
+        return date.fromisoformat(self.value[:8])
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,16 @@ from ksef_emulator.api.errors import BadRequest
 from ksef_emulator.api.exports.package import Package, build
 from ksef_emulator.api.exports.request import ExportRequest
 from ksef_emulator.api.exports.settings import ExportSettings
-from ksef_emulator.clock import TICKS_PER_S, to_datetime, to_ticks
+from ksef_emulator.clock import HOUR, TICKS_PER_S, to_datetime, to_ticks
 from ksef_emulator.identifiers import digest, reference_number
 from ksef_emulator.world.invoices import Invoice
 from ksef_emulator.world.repository import Place, Repository, bound
 
 EXPIRATION = 7 * 86_400 * TICKS_PER_S
 """A status can be asked for this long after its export is completed."""
+
+EVENING = 2 * HOUR
+"""So long KSeF takes back its high-water mark, where it does."""
 
 
 @dataclass(eq=False)
@@ -89,7 +92,15 @@ class Exports:
 
     def boundary(self, export: Export) -> int:
         """Return up to when the repository was complete at the time of processing."""
-        return export.processed - int(self.settings.hwm_lag_s * TICKS_PER_S)
+        boundary = export.processed - int(self.settings.hwm_lag_s * TICKS_PER_S)
+        evening, back = _evening_before(export.processed), self._steps_back
+        if back and export.processed < evening + EVENING:
+            return min(boundary, evening - back)
+        return boundary
+
+    @property
+    def _steps_back(self) -> int:
+        return int(self.settings.hwm_steps_back_s * TICKS_PER_S)
 
     def _check_slots(self, new: Export) -> None:
         running = [
@@ -122,13 +133,23 @@ class Exports:
         latest = self.boundary(export) if export.request.restrict else at
         invoices = (place.invoice() for place in self._places(export, latest))
         return build(
-            (invoice for invoice in invoices if _found_from(invoice, lag) <= at),
+            (invoice for invoice in invoices if self._found_from(invoice, lag) <= at),
             export.request,
             export.key or b"",
             at=to_datetime(at),
             settings=self.settings,
             tampering=self.settings.tampering.get(export.number),
         )
+
+    def _found_from(self, invoice: Invoice, lag: int) -> int:
+        """Return when a search begins to find an invoice: up to the lag after it was stored."""
+        late = invoice.stored + lag * invoice.content[31] // 255
+        found = min(max(late, invoice.decided), invoice.stored + lag)
+        evening = _evening_before(invoice.stored + self._steps_back)
+        is_forgotten = self._steps_back and invoice.content[30] < 32
+        if is_forgotten and evening - self._steps_back <= invoice.stored < evening:
+            return max(found, evening + EVENING)
+        return found
 
     def _places(self, export: Export, latest: int) -> Iterator[Place]:
         request = export.request
@@ -141,7 +162,6 @@ class Exports:
         )
 
 
-def _found_from(invoice: Invoice, lag: int) -> int:
-    """Return when a search begins to find an invoice: up to the lag after it was stored."""
-    late = invoice.stored + lag * invoice.content[31] // 255
-    return min(max(late, invoice.decided), invoice.stored + lag)
+def _evening_before(moment: int) -> int:
+    """Return the last 18:00 UTC."""
+    return (moment - 18 * HOUR) // (24 * HOUR) * (24 * HOUR) + 18 * HOUR
