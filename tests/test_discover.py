@@ -197,3 +197,56 @@ def test_the_emulator_itself_shows_the_skip_that_a_bounded_window_suffers(busy: 
         }
         never_changed = {ref for ref in before if after[ref] <= start.isoformat()}
         assert never_changed - seen
+
+
+def test_an_open_session_is_listed_again_and_nothing_is_missed_whichever_bounds_are_included(
+    stage: Callable[..., Stage],
+) -> None:
+    made = stage(seed=8, days=1, short_pages=False, quirks={"inclusive_bounds": False})
+    for _ in range(4):
+        summary = made.load_frozen(only=["sessions"])
+        assert {log["outcome"] for log in summary.logs} == {"ok"}
+        assert listed(made) == truth(made)
+        made.clock.sleep(3600)
+
+
+# -- what the list shows late -------------------------------------------------------------------
+
+
+def load_at_hours(made: Stage, *hours: float) -> None:
+    for hour in hours:
+        due_at = made.at + timedelta(hours=hour)
+        made.clock.sleep((due_at - made.clock.now()).total_seconds())
+        made.load_frozen(only=["sessions"])
+
+
+def settled(made: Stage, rows: dict[tuple[str, str], str]) -> set[tuple[tuple[str, str], str]]:
+    return {item for item in rows.items() if item[1] < str(made.at + timedelta(hours=8))}
+
+
+def test_sessions_that_the_list_shows_hours_late_are_found(stage: Callable[..., Stage]) -> None:
+    made = stage(days=1, taxpayers=1, quirks={"list_lag_s": 12 * 3600}, largest_session=3)
+    load_at_hours(made, *range(0, 14, 2), 30)
+    assert settled(made, truth(made)) <= settled(made, listed(made))
+
+
+def test_counters_that_follow_days_late_are_found(stage: Callable[..., Stage]) -> None:
+    made = stage(days=1, taxpayers=1, lag_s=4 * 86_400, largest_session=3)
+    load_at_hours(made, 0, 12, 24, 48, 72, 96, 5 * 24)
+    sql = "select reference_number, successful_invoice_count from ksef_raw.sessions"
+    stored = {row["reference_number"]: row["successful_invoice_count"] for row in made.rows(sql)}
+    for item in made.world.sessions(made.contexts[0].id, made.clock.now()):
+        if item["dateUpdated"] < made.at.isoformat():
+            assert stored[item["referenceNumber"]] == item["successfulInvoiceCount"]
+
+
+def test_a_sweep_costs_no_more_than_ten_requests(stage: Callable[..., Stage]) -> None:
+    made = stage(days=2, taxpayers=1, sessions_per_day=9_000, largest_session=1, short_pages=False)
+    made.load_frozen(only=["sessions"])
+    made.clock.sleep(7 * 3600)
+    summary = made.load_frozen(only=["sessions"])
+    page_count = sum(log["page_count"] for log in summary.logs)
+    assert 10 <= page_count <= 2 * 11 + 4
+    made.clock.sleep(3600)
+    usual = made.load_frozen(only=["sessions"])
+    assert sum(log["page_count"] for log in usual.logs) < page_count

@@ -80,12 +80,21 @@ OWNER_RIGHTS = frozenset(
 OPEN_STATUS_CODES = (100, 150, 170)  # sessions; the state diagrams in faktury/sesje
 PENDING_STATUS_CODES = (100, 150)  # invoices
 ACCEPTED_STATUS_CODE = 200
+# Of invoices; an invoice with any other may get another still. OpenAPI 2.7.0
+FINAL_STATUS_CODES = (ACCEPTED_STATUS_CODE, 405, 410, 415, 430, 435, 440, 450, 500, 550)
 
 # A moment later than now by more is not believed, nor a login whose clock differs by more.
 MOST_SKEW = timedelta(minutes=5)
 
 # The session list may lag and its dateUpdated is in whole seconds: look back this far.
 LOOKBACK = timedelta(hours=2)
+# What the list shows late, and what changes without a new dateUpdated, lies further back: so far
+# it looks back every so often, for this many sessions at most: ten requests more.
+SWEEPS = (
+    (timedelta(hours=36), timedelta(hours=6)),
+    (timedelta(days=7), timedelta(days=1)),
+)
+SWEEP_COUNT = 10_000
 # Open sessions are listed again however old their dateUpdated is, up to this age: 12 h of
 # validity, up to an hour until KSeF closes them, and a working day of incident.
 OPEN_SESSION_REACH = timedelta(hours=36)
@@ -100,6 +109,7 @@ EXPORTS_PER_HOUR = 4  # for each subject type: KSeF takes 20 an hour for the fou
 EXPORT_INTERVAL = timedelta(minutes=15)  # between packages, once caught up
 RARE_SUBJECT_TYPES = ("Subject3", "SubjectAuthorized")
 RARE_EXPORT_INTERVAL = timedelta(hours=23)  # once a day, however late yesterday's load was
+HWM_STEP = timedelta(days=1)  # read again when KSeF takes back what it vouched for
 EXPORT_POLL_S = (2.0, 30.0)  # the status is asked after the first, each wait half as long again
 EXPORT_PATIENCE_S = 15 * 60.0  # a package not ready by then is given up and asked for anew
 EXPORT_TRIES = 2  # exports asked for one window in one run

@@ -6,7 +6,7 @@ understands; `LACKING_SQL` compares what they and the raw tables gave, in DuckDB
 
 import pyarrow as pa
 
-from kseflow.constants import ACCEPTED_STATUS_CODE, OPEN_STATUS_CODES, PENDING_STATUS_CODES
+from kseflow.constants import ACCEPTED_STATUS_CODE, FINAL_STATUS_CODES, OPEN_STATUS_CODES
 from kseflow.raw.arrow import TEXT, TIME
 
 STORED = pa.schema(
@@ -33,7 +33,7 @@ select
     sum(case when status_code > {ACCEPTED_STATUS_CODE} then 1 else 0 end) as stored_failed_count,
     sum(
         case
-            when status_code in {PENDING_STATUS_CODES} then 1
+            when status_code not in {FINAL_STATUS_CODES} then 1
             when status_code = {ACCEPTED_STATUS_CODE} and permanent_storage_date is null then 1
             else 0
         end
@@ -70,7 +70,7 @@ AWAITED = pa.schema(
 AWAITED_SQL = f"""
 select context_type, context_id, session_reference_number, reference_number
 from {{session_invoices}}
-where status_code in {PENDING_STATUS_CODES}
+where status_code not in {FINAL_STATUS_CODES}
     or (status_code = {ACCEPTED_STATUS_CODE} and permanent_storage_date is null)
 """
 

@@ -8,6 +8,10 @@ enter or move, and the worst is a row seen twice.
 The walk goes down in dateCreated, which never changes: an interrupted listing goes on from where
 it stopped, in another run if need be, by `dateCreatedTo`. What changed meanwhile is listed next.
 
+The list may show a session late, or change a counter without a new dateUpdated. Both lie behind
+the cursor for ever, so now and then the listing begins further back: a sweep. By dateCreated it
+would cost the same requests, and miss what changes in old sessions.
+
 A span that KSeF refuses is walked in slices of dateCreated, which halve until KSeF takes them:
 for the same reason, slices of dateModified could lose what changes meanwhile.
 """
@@ -20,11 +24,19 @@ from http import HTTPStatus
 import pyarrow as pa
 
 from kseflow.api.client import KsefClient, Page
-from kseflow.constants import KSEF_BEGINS, LOOKBACK, MOST_SKEW, SMALLEST_SLICE, UNSETTLED_REACH
+from kseflow.constants import (
+    KSEF_BEGINS,
+    LOOKBACK,
+    MOST_SKEW,
+    SMALLEST_SLICE,
+    SWEEP_COUNT,
+    SWEEPS,
+    UNSETTLED_REACH,
+)
 from kseflow.errors import ContractViolation, RequestRejected
 from kseflow.loading.kept import Cursor, cursor_text
 from kseflow.loading.share import Lane, Share
-from kseflow.loading.worklist import Known
+from kseflow.loading.worklist import DATE_UPDATED, Known
 from kseflow.raw.tables import SESSIONS
 
 log = logging.getLogger(__name__)
@@ -50,22 +62,20 @@ async def _discover(share: Share, lane: Lane, session_type: str) -> None:
     """List from the cursor on, which moves after the last page.
 
     Its fields: `cursor`, the newest dateUpdated of a listing that came to its end, `listed_at`,
-    when that began, `reaches_back_to`, how far back it or an earlier one went, and `listing`,
-    one that did not come to its end.
+    when that began, `reaches_back_to`, how far back it or an earlier one went, `swept`, when it
+    last looked back how far, and `listing`, one that did not come to its end.
     """
-    worklist, now = share.run.worklist, share.client.now()
-    cursor = share.cursor(SESSIONS, session_type)
-    if "cursor" in cursor and _moment(cursor["cursor"]) > now + MOST_SKEW:
+    cursor, listed = share.cursor(SESSIONS, session_type), set[str]()
+    if "cursor" in cursor and _moment(cursor["cursor"]) > share.client.now() + MOST_SKEW:
         cursor = {}  # of a clock that was wrong: what is older than it was never listed
     if "reaches_back_to" in cursor:
         lane.log.reaches_back_to = _moment(cursor["reaches_back_to"])
-    oldest_open = worklist.oldest_open(share.context, session_type, now)
-    since, listed = share.run.options.since, set[str]()
-    begin = lane.log.modified_from = modified_from(cursor, since, oldest_open)
+    begin = lane.log.modified_from = _begin(share, session_type, cursor)
     left_off = cursor.get("listing", {}).get("modified_from")
     reaches_to = min(begin, _moment(left_off)) if left_off else begin
-    known = worklist.known(share.context, session_type, reaches_to)
-    expected_count = len(known)
+    known = share.run.worklist.known(share.context, session_type, reaches_to)
+    # At the bound itself KSeF may list or not.
+    expected_count = sum(row[DATE_UPDATED] > reaches_to for row in known.values())
     if "listing" in cursor:
         expected_count = 0  # one taken up again lists only what it lacked
         try:
@@ -74,10 +84,12 @@ async def _discover(share: Share, lane: Lane, session_type: str) -> None:
             if error.status != HTTPStatus.BAD_REQUEST:
                 raise
             log.info("%s: %s; listing from the beginning", share.context, error)
-        begin = modified_from(cursor, since, oldest_open)
+        begin = _begin(share, session_type, cursor)
+    now = share.client.now()
     cursor["listing"] = {
         "modified_from": cursor_text(begin),
-        "started_at": cursor_text(share.client.now()),
+        "started_at": cursor_text(now),
+        "sweeps": [str(reach) for reach in _due_sweeps(cursor, now)],
     }
     await _list(share, lane, session_type, cursor, known, listed)
     log.info("%s: %d %s sessions changed", share.context, lane.log.changed_count, session_type)
@@ -88,13 +100,35 @@ async def _discover(share: Share, lane: Lane, session_type: str) -> None:
         )
 
 
-def modified_from(cursor: Cursor, since: datetime | None, oldest_open: datetime | None) -> datetime:
+def _begin(share: Share, session_type: str, cursor: Cursor) -> datetime:
+    """Return since when changes are listed now: a sweep goes back as far as it can afford."""
+    worklist, now = share.run.worklist, share.client.now()
+    oldest_open = worklist.oldest_open(share.context, session_type, now)
+    bounds = [oldest_open and oldest_open - ONE_SECOND]
+    if sweeps := _due_sweeps(cursor, now):
+        furthest = now - max(sweeps)
+        bounds.append(worklist.reach(share.context, session_type, furthest, SWEEP_COUNT))
+    return modified_from(cursor, share.run.options.since, *bounds)
+
+
+def modified_from(cursor: Cursor, since: datetime | None, *bounds: datetime | None) -> datetime:
     """Return the lower bound of the next listing (UTC): further back than all before, if asked."""
     begin = since or KSEF_BEGINS
     if "reaches_back_to" not in cursor or begin < _moment(cursor["reaches_back_to"]):
         return begin
-    bounds = [_moment(cursor["cursor"]) - LOOKBACK, since, oldest_open]
-    return min(bound for bound in bounds if bound is not None)
+    moments = [_moment(cursor["cursor"]) - LOOKBACK, since, *bounds]
+    return min(moment for moment in moments if moment is not None)
+
+
+def _due_sweeps(cursor: Cursor, now: datetime) -> list[timedelta]:
+    """Return how far the sweeps look back that are due."""
+    swept = cursor.get("swept", {})
+    return [
+        reach
+        for reach, every in SWEEPS
+        if str(reach) not in swept
+        or not now - every < _moment(swept[str(reach)]) <= now + MOST_SKEW
+    ]
 
 
 async def _list(
@@ -125,6 +159,8 @@ async def _list(
     begin = listing["modified_from"]
     cursor["reaches_back_to"] = min(begin, cursor.get("reaches_back_to", begin))
     lane.log.reaches_back_to = _moment(cursor["reaches_back_to"])
+    swept = dict.fromkeys(listing.get("sweeps", ()), listing["started_at"])
+    cursor["swept"] = cursor.get("swept", {}) | swept
     lane.log.cursor_text = cursor["cursor"]
     share.keep(SESSIONS, nothing, (session_type, cursor))
 

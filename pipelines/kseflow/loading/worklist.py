@@ -32,6 +32,7 @@ COMPARED = (
     "successful_invoice_count",
     "failed_invoice_count",
 )
+DATE_UPDATED = COMPARED.index("date_updated")
 Known = dict[str, tuple[Any, ...]]  # by reference, the columns COMPARED
 
 INVOICE_TABLES = frozenset({SESSION_INVOICES.name, FAILED_INVOICES.name, UPO_DOCUMENTS.name})
@@ -102,6 +103,16 @@ class Worklist:
             ).fetchall()
             self._oldest_open = {row[:3]: row[3] for row in found}
         return self._oldest_open.get((context.type, context.id, session_type))
+
+    def reach(self, context: Context, session_type: str, since: datetime, count: int) -> datetime:
+        """Return since when no more than `count` known sessions changed, not before `since`."""
+        found = self._db.execute(
+            "select date_updated from sessions where context_type = ? and context_id = ? "
+            "and session_type = ? and date_updated >= ? "
+            "order by date_updated desc limit 1 offset ?",
+            [context.type, context.id, session_type, since, count],
+        ).fetchone()
+        return found[0] if found else since
 
     def lacking(
         self,
