@@ -115,8 +115,14 @@ class SlidingWindows:
         self._of(group).times = [*self._recent(group), self._now().timestamp()]
 
     def block(self, group: str, seconds: float) -> None:
-        """Let no request of `group` out for `seconds`, as a 429 demands."""
-        self._of(group).blocked_until = self._now().timestamp() + seconds
+        """Let no request of `group` out for `seconds`, as a 429 demands.
+
+        Nor any other, where the limit may have been that of the address: a 429 tells not whose.
+        """
+        is_known = self.limits is not PRODUCTION_LIMITS
+        is_of_group = is_known and max(self._limit("global")) < 0
+        for blocked in (group,) if is_of_group else (group, "global"):
+            self._of(blocked).blocked_until = self._now().timestamp() + seconds
 
     def remaining_count(self, group: str) -> int | None:
         """Return how many requests the hour's window still takes; None when unlimited."""
