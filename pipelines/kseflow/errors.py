@@ -99,6 +99,11 @@ class RequestRejected(KsefError):
         self.status = status
         self.codes = codes
 
+    @property
+    def is_of_one_session(self) -> bool:
+        """Tell whether KSeF keeps back one session, which says nothing of the others."""
+        return 21173 in self.codes or "insufficient-resource-access" in str(self)
+
 
 class AccessDenied(RequestRejected):
     """401 or 403: the login, its permissions, the client's address or a firewall."""

@@ -18,7 +18,7 @@ import pyarrow as pa
 from kseflow.api.client import KsefClient
 from kseflow.constants import FAILURES_FIRST_S, TROUBLES_IN_A_ROW
 from kseflow.context import Context
-from kseflow.errors import KsefError, OutOfTime
+from kseflow.errors import KsefError, OutOfTime, RequestRejected
 from kseflow.files import file_problem
 from kseflow.loading.exports.windows import AskedExport
 from kseflow.loading.kept import Cursor, Kept
@@ -81,6 +81,8 @@ class Lane:
 
     def note(self, trouble: KsefError | None) -> None:
         """Take note of how a session went; raises the trouble that one after the other has."""
+        if isinstance(trouble, RequestRejected) and trouble.is_of_one_session:
+            return
         self._troubles_in_a_row = self._troubles_in_a_row + 1 if trouble else 0
         if trouble and self._troubles_in_a_row >= TROUBLES_IN_A_ROW:
             raise trouble
