@@ -19,6 +19,7 @@ from kseflow.constants import (
     EXPORT_POLL_S,
     EXPORT_TRIES,
     EXPORTS_BEGIN,
+    HWM_STEP,
     MOST_SKEW,
     RARE_EXPORT_INTERVAL,
     RARE_SUBJECT_TYPES,
@@ -141,6 +142,8 @@ class _Exports:
             problem = _problem(export, status)
             if status["status"]["code"] == READY:
                 status, outcome, metadata = await self._taken(export, status)
+            elif status["status"]["code"] == NOTHING_YET:
+                outcome = Outcome(self._stepped_back())
         except KsefError as trouble:
             self._share.keep(EXPORT_PACKAGES, self._row(export, status, outcome, trouble))
             raise
@@ -159,6 +162,21 @@ class _Exports:
         if outcome.trouble is not None:
             raise outcome.trouble
         return problem
+
+    def _stepped_back(self) -> str:
+        """Let all exports begin a day before now at the latest; return where this one begins.
+
+        KSeF has put its high-water mark before a moment up to which it had vouched that nothing
+        would follow. What follows all the same would never be asked for, as any subject.
+        """
+        furthest = (self._client.now() - HWM_STEP).isoformat(timespec="microseconds")
+        for subject_type in self._options.subject_types:
+            cursor = self._share.cursor(EXPORT_PACKAGES, subject_type)
+            if cursor:
+                cursor["next_from"] = min(furthest, cursor["next_from"], key=ticks)
+                nothing = EXPORT_PACKAGES.schema.empty_table()
+                self._share.keep(EXPORT_PACKAGES, nothing, (subject_type, cursor))
+        return self._begin_text()
 
     async def _finished(self, export: Export) -> dict[str, Any]:
         """Ask until the export is no longer in progress, or patience ends."""
