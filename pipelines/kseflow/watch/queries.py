@@ -138,6 +138,36 @@ left join troubles using (context_type, context_id)
 group by all
 """
 
+# What went wrong in the newest load of each part that came to an end.
+TROUBLES_SQL = """
+with newest as (
+    select *
+    from staging.stg_sync_log
+    where outcome != 'out of time'
+    qualify row_number() over (
+        partition by context_type, context_id, part order by ended_at desc
+    ) = 1
+)
+
+select
+    context_type, context_id,
+    count(*) as value,
+    string_agg(part, ', ' order by part) as parts,
+    left(max_by(coalesce(message, ''), ended_at), 300) as example
+from newest
+where outcome in ('failed', 'warning')
+group by all
+"""
+
+MISSING_EXPORTS_SQL = """
+select
+    context_type, context_id,
+    cast(sum(missing_export_count) as bigint) as value,
+    strftime(min(month) filter (where missing_export_count > 0), '%Y-%m') as since
+from marts.invoice_completeness
+group by all
+"""
+
 TROUBLED_SQL = """
 with readings as (
     select context_type, context_id, session_reference_number, error, read_at
