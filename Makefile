@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick check coverage generate mutation fuzz lock clean
+.PHONY: demo test quick check knobs coverage generate mutation fuzz lock clean
 
 demo: $(VENV)/ready  ## load two emulated taxpayers into kseflow-demo/ksef.duckdb
 	$(BIN)/kseflow demo
@@ -24,6 +24,9 @@ check: $(VENV)/ready  ## lint and types
 
 generate: $(VENV)/ready  ## write dbt's staging and the documents' tables from their declarations
 	$(BIN)/python -m tools
+
+knobs: $(VENV)/ready  ## the copy of a KSeF whose knobs are drawn; DRAWS=300 for many, FIRST=57 DRAWS=1 for one
+	KNOB_FIRST=$(or $(FIRST),1) KNOB_DRAWS=$(or $(DRAWS),100) $(BIN)/pytest $(subst loadfile,load,$(PARALLEL)) -k whole_or tests/test_whatever_ksef_is.py
 
 coverage: $(VENV)/ready $(VENV)/duckdb-1.2 $(VENV)/ksef-client $(VENV)/ksef2  ## the lines and branches that no test runs; TESTS=tests/sql for fewer
 	$(BIN)/coverage erase

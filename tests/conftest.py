@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from ksef_emulator import (
@@ -32,6 +31,7 @@ from kseflow.loading.summary import LoadSummary
 from kseflow.loading.warehouse import Warehouse
 from kseflow.options import Options
 from kseflow.watch.status import TaxpayerStatus, status
+from tests.copies import rows_of
 from tests.once import keep_in_run
 
 # Files whose tests build marts or load many times, and the fixtures that stand for built marts.
@@ -50,6 +50,7 @@ SLOW_FILES = {
     "test_publish.py",
     "test_rates_at_any_moment.py",
     "test_reasons.py",
+    "test_whatever_ksef_is.py",
 }
 SLOW_FIXTURES = {"built", "database", "backfill", "browser"}
 
@@ -149,11 +150,7 @@ class Stage:
         return self.load(client_clock=VirtualClock(self.clock.now()), **options)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
-        with duckdb.connect(str(self.database), read_only=True) as connection:
-            connection.execute("set timezone = 'UTC'")
-            answer = connection.execute(sql)
-            names = [column[0] for column in answer.description]
-            return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+        return rows_of(self.database, sql)
 
     def value(self, sql: str) -> Any:
         (row,) = self.rows(sql)

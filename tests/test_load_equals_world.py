@@ -1,8 +1,7 @@
 """The proof: after a load the warehouse equals the emulated world, row by row."""
 
-import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,58 +9,13 @@ import pytest
 from ksef_emulator import Fault
 from kseflow.loading.warehouse import Warehouse
 from tests.conftest import Stage
-
-SESSION_FIELDS = {
-    "reference_number": "referenceNumber",
-    "session_type": "sessionType",
-    "date_created": "dateCreated",
-    "date_updated": "dateUpdated",
-    "valid_until": "validUntil",
-    "total_invoice_count": "totalInvoiceCount",
-    "successful_invoice_count": "successfulInvoiceCount",
-    "failed_invoice_count": "failedInvoiceCount",
-}
-INVOICE_FIELDS = {
-    "reference_number": "referenceNumber",
-    "ordinal_number": "ordinalNumber",
-    "invoice_number": "invoiceNumber",
-    "ksef_number": "ksefNumber",
-    "invoice_hash": "invoiceHash",
-    "invoice_file_name": "invoiceFileName",
-    "invoicing_mode": "invoicingMode",
-    "invoicing_date": "invoicingDate",
-    "acquisition_date": "acquisitionDate",
-    "permanent_storage_date": "permanentStorageDate",
-}
-DATES = {name for name in {**SESSION_FIELDS, **INVOICE_FIELDS} if "date" in name} | {"valid_until"}
-
-
-def expected(item: dict[str, Any], fields: dict[str, str]) -> dict[str, Any]:
-    row: dict[str, Any] = {name: item.get(api_name) for name, api_name in fields.items()}
-    for name in DATES & row.keys():
-        if row[name] is not None:
-            moment, offset = row[name].split("+")
-            row[name] = datetime.fromisoformat(f"{moment[:26]}+{offset}")
-    state = item["status"]
-    row |= {"status_code": state["code"], "status_description": state["description"]}
-    return row | {"details": state.get("details"), "extensions": state.get("extensions")}
+from tests.copies import INVOICE_FIELDS, SESSION_FIELDS, expected, stored_rows
 
 
 def stored(
     stage: Stage, table: str, fields: dict[str, str]
 ) -> dict[tuple[str, ...], dict[str, Any]]:
-    rows: dict[tuple[str, ...], dict[str, Any]] = {}
-    for row in stage.rows(f"from ksef_raw.{table}"):
-        key = (row["context_id"], row.get("session_reference_number", ""), row["reference_number"])
-        assert key not in rows, f"{key} is stored twice in {table}"
-        assert row["unrecognised"] is None
-        kept = {name: row[name] for name in fields}
-        kept |= {name: row[name] for name in ("status_code", "status_description")}
-        details, extensions = row["status_details"], row.get("status_extensions")
-        kept["details"] = json.loads(details) if details else None
-        kept["extensions"] = json.loads(extensions) if extensions else None
-        rows[key] = kept
-    return rows
+    return stored_rows(stage.rows(f"from ksef_raw.{table}"), fields)
 
 
 def world_sessions(stage: Stage) -> dict[tuple[str, ...], dict[str, Any]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,8 +16,6 @@ from ksef_emulator import Emulator, ExportSettings, Oddities, Quirks, VirtualClo
 from ksef_emulator.clock import to_ticks
 from tests.emulator.exporting import Exporter
 from tests.emulator.logging_in import NOW, SINCE, bearer, finish_login, start_token_login
-
-Get = Callable[..., httpx.Response]
 
 
 class Caller:
@@ -34,6 +35,7 @@ class Caller:
         return found
 
 
+README = Path(__file__).parents[2] / "pipelines/ksef_emulator/README.md"
 Call = Callable[..., Caller]
 
 
@@ -53,6 +55,14 @@ def call(connect: Callable[[Emulator], httpx.Client], world: World, clock: Virtu
 def largest(world: World) -> str:
     rows = world.sessions(world.taxpayers[0].context_id, NOW)
     return str(max(rows, key=lambda row: int(row["successfulInvoiceCount"]))["referenceNumber"])
+
+
+def test_each_knob_is_in_the_readme() -> None:
+    told = set(re.findall(r"^\| `(\w+)", README.read_text(), re.MULTILINE))
+    ways = {"late_outcome_s", "late_code", "late_updates", "large_invoice_bytes"}
+    known = {field.name for knobs in (Quirks, Oddities, ExportSettings) for field in fields(knobs)}
+    assert {field.name for field in fields(Quirks)} | ways <= told
+    assert told - known == {"limits", "lag_s", "storage_updates"}
 
 
 def test_a_list_refuses_a_span_that_is_too_long(call: Call) -> None:
