@@ -162,8 +162,7 @@ group by all
 MISSING_EXPORTS_SQL = """
 select
     context_type, context_id,
-    cast(sum(missing_export_count) as bigint) as value,
-    strftime(min(month) filter (where missing_export_count > 0), '%Y-%m') as since
+    cast(sum(missing_export_count) as bigint) as value
 from marts.invoice_completeness
 group by all
 """

@@ -10,6 +10,7 @@ from kseflow.watch.queries import (
     LACKING_SQL,
     LEFT_OUT_SQL,
     LOAD_AGE_SQL,
+    MISSING_EXPORTS_SQL,
     ODDITIES_SQL,
     RATE_SQL,
     REACH_SQL,
@@ -17,6 +18,7 @@ from kseflow.watch.queries import (
     SESSIONS_SQL,
     TREND_SQL,
     TROUBLED_SQL,
+    TROUBLES_SQL,
     WARNINGS_SQL,
 )
 
@@ -76,6 +78,16 @@ CHECKS = (
         "See why kseflow load fails or does not run; kseflow doctor helps",
         LOAD_AGE_SQL,
         is_age=True,
+    ),
+    Check(
+        "load_troubles",
+        "parts of the last load that failed, or that could not see everything",
+        1,
+        inf,
+        ",.0f",
+        "parts of the last load with trouble: {value:,} ({parts}); the last one: {example}",
+        "Do what it says and load again; the copy may lack what these parts bring",
+        TROUBLES_SQL,
     ),
     Check(
         "unlisted_days",
@@ -265,6 +277,16 @@ CHECKS = (
         "trouble was: {example}",
         "Load again: they are read anew, after the others; report what stays",
         TROUBLED_SQL,
+    ),
+    Check(
+        "missing_exports",
+        "accepted invoices that exports have passed over",
+        1,
+        1000,
+        ",.0f",
+        "accepted invoices that no package holds, though packages reach beyond: {value:,}",
+        "Load once with --exports-from an earlier day; see marts.invoice_completeness",
+        MISSING_EXPORTS_SQL,
     ),
     Check(
         "left_out",

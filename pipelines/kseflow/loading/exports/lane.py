@@ -169,14 +169,14 @@ class _Exports:
         KSeF has put its high-water mark before a moment up to which it had vouched that nothing
         would follow. What follows all the same would never be asked for, as any subject.
         """
-        furthest = (self._client.now() - HWM_STEP).isoformat(timespec="microseconds")
-        for subject_type in self._options.subject_types:
-            cursor = self._share.cursor(EXPORT_PACKAGES, subject_type)
-            if cursor:
+        furthest = cursor_text(self._client.now() - HWM_STEP)
+        for other in self._options.subject_types:
+            cursor = self._share.cursor(EXPORT_PACKAGES, other)
+            if cursor and other != self._subject_type:
                 cursor["next_from"] = min(furthest, cursor["next_from"], key=ticks)
                 nothing = EXPORT_PACKAGES.schema.empty_table()
-                self._share.keep(EXPORT_PACKAGES, nothing, (subject_type, cursor))
-        return self._begin_text()
+                self._share.keep(EXPORT_PACKAGES, nothing, (other, cursor))
+        return max(self._earliest_text, min(furthest, self._begin_text(), key=ticks), key=ticks)
 
     async def _finished(self, export: Export) -> dict[str, Any]:
         """Ask until the export is no longer in progress, or patience ends."""
