@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
-from kseflow.api.answers import Answer, accepted, json_of, read
+from kseflow.api.answers import Answer, Bound, accepted, json_of, read
 from kseflow.api.gateway import Gateway
 from kseflow.clock import Clock, TimeBox
 from kseflow.errors import ContractViolation, KsefError
@@ -44,6 +44,7 @@ ENDPOINTS = (
 VERSION = re.compile(r"Wersja API:\W*(\d+(?:\.\d+)+)")
 PLAIN = re.compile(r"[\w.,()|?/{} \[\]:-]{1,200}")
 PATIENCE_S = 30.0
+SIZE = Bound(10_000_000, "fourteen times the document of 2.7.0")
 STEPS = 50_000  # schemas read for all endpoints; the contract has a thousand
 NAMED = 8  # changes told of each kind
 
@@ -162,7 +163,8 @@ def _served(base_url: str, clock: Clock) -> Any:
         gateway = Gateway(root, box)
         try:
             async with box.within(PATIENCE_S):
-                return await read(await gateway.send(httpx.Request("GET", root + DOCUMENT)))
+                answer = await gateway.send(httpx.Request("GET", root + DOCUMENT))
+                return await read(answer, SIZE)
         except (httpx.RequestError, TimeoutError) as problem:
             raise ContractViolation(f"GET {DOCUMENT}: {type(problem).__name__}") from None
         finally:
