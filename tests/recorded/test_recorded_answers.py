@@ -156,6 +156,7 @@ def test_the_last_page_has_no_token(replayed: Replayed) -> None:
 
 # -- the official examples of receipts ---------------------------------------------------------
 
+CONTEXTS = {"Nip": "Nip", "IdWewnetrzny": "InternalId", "IdZlozonyVatUE": "NipVatUe"}
 RECEIPTS = sorted(FOLDER.glob("upo/*.xml"))
 
 
@@ -169,7 +170,9 @@ def test_an_official_receipt_is_read_with_all_that_it_says_of_an_invoice(
     client, _ = replayed(recording(ACCEPTED), [receipt(session, content)])
     assert client.invoice_upo(session, "20260116-EE-3456EFF000-C11D59EA16-DA") == content
     page = UpoPage("20260116-EU-3456EFF000-C11D59EA16-DA", content, moment_of(recording(ACCEPTED)))
-    rows = upo_documents(page, Context("Nip", "5265877635"), session).to_pylist()
+    (holder,) = root.find("{*}Uwierzytelnienie/{*}IdKontekstu")
+    taxpayer = Context(CONTEXTS[etree.QName(holder).localname], str(holder.text))
+    rows = upo_documents(page, taxpayer, session).to_pylist()
     documents = root.findall("{*}Dokument")
     assert len(rows) == len(documents) > 0
     columns = {c.api_field: c.name for c in UPO_DOCUMENTS.columns if c.api_field}
