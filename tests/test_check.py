@@ -71,7 +71,7 @@ def test_a_healthy_copy_is_ok_in_every_check_of_every_taxpayer(healthy: Path) ->
     assert [str(problem) for problem in verdict.problems] == []
     assert verdict.state is State.OK
     assert len(verdict.findings) == 2 * (len(CHECKS) - 1) + 1
-    assert verdict.summary == "KSEF OK: 37 checks of 2 taxpayers"
+    assert verdict.summary == "KSEF OK: 41 checks of 2 taxpayers"
 
 
 @pytest.mark.parametrize(
@@ -473,7 +473,7 @@ def test_a_webhook_that_cannot_be_reached_is_told_without_its_url(url: str) -> N
 
 def test_a_message_to_a_chat_is_short(tmp_path: Path) -> None:
     database = copy_published(tmp_path)
-    always = [f"{name}=0" for name in NAMES if name != "first_pass_rate"]
+    always = [f"{check.name}=0" for check in CHECKS if not check.is_low_bad]
     verdict = check(
         database, now=NOW, thresholds=configured_thresholds(always, ["first_pass_rate=1"])
     )
@@ -508,7 +508,7 @@ def test_all_is_well_exits_0_and_sends_nothing(healthy: Path) -> None:
     with receiver() as (url, received):
         told = run(healthy.parent, *AGES_OFF, CHECK__WEBHOOK=url)
     assert told.returncode == 0, told.stderr
-    assert told.stdout.splitlines()[0] == "KSEF OK: 37 checks of 2 taxpayers"
+    assert told.stdout.splitlines()[0] == "KSEF OK: 41 checks of 2 taxpayers"
     assert len(told.stdout.splitlines()) < len(CHECKS) + 10  # OK lines are compact
     assert received == []
 

@@ -27,15 +27,18 @@ from kseflow.options import Options
 from tests.simulation import Wire
 
 AT = datetime(2026, 11, 17, 13, tzinfo=UTC)
-JSON = {"Content-Type": "application/json"}
+JSON = "application/json"
 Answer = Callable[[httpx.Request], httpx.Response | None]
 
 
-def _on(path_end: str, *answer: object, **more: object) -> Answer:
+def _on(path_end: str, status: int, content: bytes = b"", **headers: str) -> Answer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
     def answered(request: httpx.Request) -> httpx.Response | None:
-        if request.url.path.endswith(path_end):
-            return httpx.Response(*answer, **more)  # type: ignore[arg-type]
-        return None
+        if not request.url.path.endswith(path_end):
+            return None
+        # As a stream that nobody has read yet: httpx would unpack it at once.
+        return httpx.Response(status, headers=named, stream=httpx.ByteStream(content))
 
     return answered
 
@@ -55,16 +58,15 @@ def _bomb(megabytes: int) -> bytes:
 FAULTS: dict[str, Answer] = {
     "token": lambda request: None,  # it is revoked
     "down": _on("/sessions", 503),
-    "page": _on("/sessions", 200, headers={"Content-Type": "text/html"}, text="<html>wait</html>"),
-    "forbidden": _on("/sessions", 403, json={"detail": "no", "reasonCode": "missing-permissions"}),
-    "refused": _on("/sessions", 400, json={"exception": {"exceptionDetailList": []}}),
-    "no list": _on("/sessions", 200, json={"sessions": 7}),
-    "no json": _on("/sessions", 200, headers=JSON, content=b"{"),
-    "odd limits": _on("/rate-limits", 200, json=[]),
-    "bomb": _on("/sessions", 200, headers=JSON | {"Content-Encoding": "gzip"},
-        content=_bomb(300)),
+    "page": _on("/sessions", 200, b"<html>wait</html>", content_type="text/html"),
+    "forbidden": _on("/sessions", 403, b'{"detail": "no", "reasonCode": "missing-permissions"}'),
+    "refused": _on("/sessions", 400, b'{"exception": {"exceptionDetailList": []}}'),
+    "no list": _on("/sessions", 200, b'{"sessions": 7}', content_type=JSON),
+    "no json": _on("/sessions", 200, b"{", content_type=JSON),
+    "odd limits": _on("/rate-limits", 200, b"[]", content_type=JSON),
+    "bomb": _on("/sessions", 200, _bomb(300), content_type=JSON, content_encoding="gzip"),
     "dropped": _dropped,
-}  # fmt: skip
+}
 
 
 class Trouble(Wire):

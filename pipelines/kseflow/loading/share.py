@@ -183,7 +183,8 @@ class Share:
             if lane.log.outcome == "running":
                 lane.log.outcome, lane.log.message = "out of time", str(error)
         except Exception as error:
-            lane.trouble = trouble_of(error)
+            # Kept to the end of the run, but not what its frames hold.
+            lane.trouble = trouble_of(error).with_traceback(None)
             lane.log.fail(f"{self.context}: {lane.trouble}")
         finally:
             lane.log.ended_at = self.client.now()

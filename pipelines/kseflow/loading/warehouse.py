@@ -128,10 +128,10 @@ class Warehouse:
         return asked
 
     def exported_since(self) -> dict[tuple[Context, str], datetime]:
-        """Return where the earliest window begins whose package was taken, as above."""
+        """Return where the earliest window of any package begins, as above."""
         sql = (
             "select context_type, context_id, subject_type, min(requested_from) as since "
-            "from {} where error is null group by 1, 2, 3"
+            "from {} group by 1, 2, 3"
         )
         return {
             (Context(row["context_type"], row["context_id"]), row["subject_type"]): row["since"]

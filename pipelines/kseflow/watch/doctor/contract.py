@@ -160,7 +160,7 @@ def _served(base_url: str, clock: Clock) -> Any:
     root = f"{parts.scheme}://{parts.netloc}"
 
     async def asked() -> Answer:
-        gateway = Gateway(root, box)
+        gateway = Gateway(base_url, box)
         try:
             async with box.within(PATIENCE_S):
                 answer = await gateway.send(httpx.Request("GET", root + DOCUMENT))
