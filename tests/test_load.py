@@ -1,5 +1,6 @@
 """One load: what it does about trouble, other loads, other programs, and being stopped."""
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -10,9 +11,10 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import duckdb
+import httpx
 import pytest
 
-from ksef_emulator import Fault
+from ksef_emulator import Fault, VirtualClock
 from kseflow.api.client import KsefClient, make_clients
 from kseflow.clock import TimeBox
 from kseflow.context import Context
@@ -109,6 +111,44 @@ def test_an_invoice_against_the_contract_keeps_only_its_session_on_the_worklist(
         "select count(*) from ksef_raw.session_invoices "
         f"where session_reference_number = '{session}'"
     )
+
+
+def test_one_bad_invoice_keeps_none_of_its_neighbours_away(stage: Callable[..., Stage]) -> None:
+    made = stage(taxpayers=1, days=3, counted_failures="never")
+    bad: set[str] = set()
+
+    class OneBad(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            answer = await super().handle_async_request(request)
+            await answer.aread()
+            await answer.aclose()
+            content = answer.content
+            if request.url.path.endswith("/invoices") and b'"invoices":[{' in content:
+                body = answer.json()
+                first = body["invoices"][0]
+                bad.add(first["referenceNumber"])
+                body["invoices"][0] = {**first, "invoicingDate": ["never"]}
+                content = json.dumps(body).encode()
+            stream, headers = httpx.ByteStream(content), {"Content-Type": "application/json"}
+            return httpx.Response(answer.status_code, headers=headers, stream=stream)
+
+    box = made.box(clock=VirtualClock(made.at))
+    with made.served() as base_url:
+        clients = make_clients(base_url, made.logins(), box, transport=OneBad())
+        summary = made.load_with(clients, box, in_progress="all")
+    (part,) = [part for part in summary.logs if part["resource"] == "invoices"]
+    assert part["outcome"] == "failed"
+    assert len(bad) > 5  # more sessions in a row than end a lane that is in trouble
+    stored = {row["reference_number"] for row in made.rows("from ksef_raw.session_invoices")}
+    context_id = made.contexts[0].id
+    true = {
+        invoice["referenceNumber"]
+        for session in made.world.sessions(context_id, made.at)
+        for invoice in made.world.invoices(context_id, session["referenceNumber"], made.at)
+    }
+    assert stored == true - bad
+    told = made.rows("from ksef_raw.invoice_reads where error like '%invoicingDate%'")
+    assert len(told) == len(bad)
 
 
 def test_unknown_fields_are_kept(stage: Callable[..., Stage]) -> None:

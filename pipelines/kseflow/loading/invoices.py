@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from kseflow.api.client import Page
 from kseflow.constants import ACCEPTED_STATUS_CODE, COMPLETION_RESERVE
-from kseflow.errors import KsefError, LoginFailed, OutOfTime
+from kseflow.errors import ContractViolation, KsefError, LoginFailed, OutOfTime
 from kseflow.loading.agenda import Agenda, Work
 from kseflow.loading.share import Lane, Share, trouble_of
 from kseflow.loading.worklist import INVOICE_TABLES
@@ -113,11 +113,14 @@ async def _read(share: Share, lane: Lane, work: Work, pages: AsyncIterator[Page]
     try:
         async for page in pages:
             read_at = page.received_at
-            row_count += _keep(share, lane, work, page)
+            kept_count, violation = _keep(share, lane, work, page)
+            row_count += kept_count
+            trouble = trouble or violation
     except (OutOfTime, LoginFailed):
         raise
     except Exception as error:
         trouble = trouble_of(error)
+    if trouble is not None:
         lane.log.fail(f"{share.context}: session {work.session_reference_number}: {trouble}")
     reading = {
         **share.stamps(read_at),
@@ -129,12 +132,13 @@ async def _read(share: Share, lane: Lane, work: Work, pages: AsyncIterator[Page]
     }
     lane.log.session_count += 1
     share.keep(INVOICE_READS, INVOICE_READS.arrow([reading]))
-    lane.note(trouble)
+    lane.note(None if row_count else trouble)
 
 
-def _keep(share: Share, lane: Lane, work: Work, page: Page) -> int:
+def _keep(share: Share, lane: Lane, work: Work, page: Page) -> tuple[int, ContractViolation | None]:
+    """Keep a page's good rows; return how many those are, and what is wrong with the first bad."""
     stamps = share.stamps(page.received_at)
-    rows = SESSION_INVOICES.arrow_from_api(
+    rows, violation = SESSION_INVOICES.good_from_api(
         page.items, session_reference_number=work.session_reference_number, **stamps
     )
     codes = rows["status_code"].to_pylist()
@@ -145,7 +149,7 @@ def _keep(share: Share, lane: Lane, work: Work, page: Page) -> int:
     lane.log.pending_count += sum(code < ACCEPTED_STATUS_CODE for code in codes)
     share.keep(SESSION_INVOICES, rows)
     share.keep(FAILED_INVOICES, rows.filter(_is_failed(rows, work.endpoint)))
-    return int(rows.num_rows)
+    return int(rows.num_rows), violation
 
 
 def _is_failed(rows: pa.Table, endpoint: str) -> pa.Array:

@@ -137,7 +137,8 @@ async def _list(
     """Follow one listing to its end; each page's rows go with the point it can go on from."""
     violation: ContractViolation | None = None
     async for page in _walk(share.client, session_type, cursor["listing"]):
-        rows, trouble = _table(share, session_type, page)
+        stamps = share.stamps(page.received_at) | {"session_type": session_type}
+        rows, trouble = SESSIONS.good_from_api(page.items, **stamps)
         violation = violation or trouble
         if rows.num_rows:
             _note(cursor["listing"], rows)
@@ -217,18 +218,6 @@ def _halve(listing: Cursor, now: datetime) -> bool:
     whole_s = (now - _created_from(listing)).total_seconds()
     listing["slice_s"] = listing.get("slice_s", whole_s) / 2
     return bool(listing["slice_s"] >= SMALLEST_SLICE.total_seconds())
-
-
-def _table(
-    share: Share, session_type: str, page: Page
-) -> tuple[pa.Table, ContractViolation | None]:
-    """Return a page's good sessions, and what is wrong with the first bad one."""
-    stamps = share.stamps(page.received_at)
-    try:
-        return SESSIONS.arrow_from_api(page.items, session_type=session_type, **stamps), None
-    except ContractViolation as violation:
-        good = [item for item in page.items if SESSIONS.accepts(item)]
-        return SESSIONS.arrow_from_api(good, session_type=session_type, **stamps), violation
 
 
 def _moment(text: str) -> datetime:

@@ -127,6 +127,16 @@ class Table:
                 misfits[place][column.api_field], values[place] = value, None
         return _api_array(values, column)
 
+    def good_from_api(
+        self, items: Sequence[Row], **stamps: Any
+    ) -> tuple[pa.Table, ContractViolation | None]:
+        """Build a table of the good API items; tell what is wrong with the first bad one."""
+        try:
+            return self.arrow_from_api(items, **stamps), None
+        except ContractViolation as violation:
+            good = [item for item in items if self.accepts(item)]
+            return self.arrow_from_api(good, **stamps), violation
+
     def accepts(self, item: Row) -> bool:
         """Tell whether an API item has every required field, each of its type."""
         stamped = {c.name: None for c in self.columns if not c.api_field}
