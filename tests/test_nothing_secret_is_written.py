@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ksef_emulator import Emulator, ExportSettings, Fault, serve
-from kseflow.api.address import base_url_of, proxy_of
+from kseflow.api.address import base_url_of, proxy_of, usable_proxy_of
 from kseflow.api.client import KsefClient
 from kseflow.errors import ConfigurationError, ContractViolation, KsefError, Unavailable
 from tests.conftest import Stage
@@ -201,7 +201,7 @@ def test_what_is_no_proxy_is_refused_without_its_password(
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(ConfigurationError, match="HTTPS_PROXY is no address") as refused:
-        proxy_of("https://api.ksef.mf.gov.pl/v2")
+        usable_proxy_of("https://api.ksef.mf.gov.pl/v2")
     assert PASSWORD not in str(refused.value)
 
 

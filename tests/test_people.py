@@ -165,8 +165,14 @@ def test_a_misspelt_key_is_named_with_the_nearest(config: str, told: str) -> Non
         ("[check.warnings]\nfailure_rate = 0.1", "check.warnings.*did you mean warning"),
         ("[check.warning]\nfailure_rat = 0.1", "did you mean failure_rate"),
         ("[chek]\nwebhook = 'x'", r"did you mean \[check\]"),
-        ("[check.warning]\nload_age_hours = 99", "load_age_hours: its warning threshold 99"),
-        ("[check.critical]\nfailure_rate = 0.0001", "failure_rate: its warning threshold"),
+        (
+            "[check.warning]\nload_age_hours = 99\n[check.critical]\nload_age_hours = 9",
+            "load_age_hours: its warning threshold 99",
+        ),
+        (
+            "[check.warning]\nfirst_pass_rate = 0.5\n[check.critical]\nfirst_pass_rate = 0.6",
+            "first_pass_rate: its warning threshold",
+        ),
     ],
 )
 def test_a_misspelt_or_useless_threshold_is_named(config: str, told: str) -> None:
@@ -181,6 +187,7 @@ def test_thresholds_that_are_equal_or_off_are_in_order() -> None:
     configured_thresholds(["failure_rate=0.2"], ["failure_rate=0.2"])
     configured_thresholds(["failure_rate=inf"], ["failure_rate=0.2"])
     configured_thresholds(["failure_rate=0.2"], ["failure_rate=inf"])
+    configured_thresholds([], ["failure_rate=0.0001"])  # an alarm before the default warning
 
 
 @pytest.mark.parametrize(

@@ -220,8 +220,8 @@ def warehouse_error(
         problem = PROBLEMS[errno.ENOSPC]
     elif any(phrase in text for phrase in CUT):
         problem = (
-            "it is no DuckDB file, or only a part of one; restore it from a backup or move it "
-            "away, and kseflow load --build makes it anew"
+            "it cannot be read: it is no DuckDB file, or only a part of one; restore it from a "
+            "backup or move it away, and kseflow load --build makes it anew"
         )
     elif is_locked(error) and reading:
         problem = (

@@ -24,7 +24,7 @@ from kseflow.constants import WARSAW
 from kseflow.context import Context, plain_id
 from kseflow.errors import ConfigurationError
 from kseflow.options import OPTIONS, Options
-from kseflow.settings import section, subsections, unknown
+from kseflow.settings import configuration_files, section, subsections, text_of, unknown
 
 Spec = TypeVar("Spec", bound=BaseConfiguration)
 
@@ -189,7 +189,8 @@ def _name_in(where: str) -> str | None:
 
 def _resolved(spec: Spec, where: str) -> Spec:
     """Fill a configuration from dlt's sources; its errors hold values, which may be secrets."""
-    section(where)  # tells of a file that cannot be read better than dlt does
+    for path in configuration_files():
+        text_of(path)  # says of an encoding that is none of TOML's more than dlt does
     try:
         return resolve_configuration(spec, sections=tuple(where.split(".")))
     except TomlProviderReadException as error:

@@ -42,8 +42,8 @@ def subsections(name: str) -> set[str]:
 def unknown(what: str, name: str, allowed: Collection[str], kind: str) -> ConfigurationError:
     """Return the error for a name that nothing reads, with the nearest that something does."""
     close = get_close_matches(name, allowed, n=2)
-    meant = f"did you mean {' or '.join(close)}? There" if close else "there"
-    return ConfigurationError(f"{what}: there is no such {kind}; {meant} are {', '.join(allowed)}")
+    meant = f"; did you mean {' or '.join(close)}?" if close else ""
+    return ConfigurationError(f"{what}: there is no such {kind}; use {', '.join(allowed)}{meant}")
 
 
 def configuration_files() -> Iterator[Path]:
@@ -63,24 +63,33 @@ def _in_file(path: Path, name: str) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Parse a file, none as an empty one; says of files that editors spoilt how to save them."""
+    """Parse a file, none as an empty one."""
     try:
-        content = path.read_bytes()
-        if b"\0" in content:
-            raise ValueError("it is UTF-16 text; save it as UTF-8")
-        if content.startswith(codecs.BOM_UTF8):
-            raise ValueError("it begins with a byte order mark (BOM); save it as UTF-8 without one")
-        table = tomllib.loads(content.decode())
-    except FileNotFoundError:
-        return {}
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path} cannot be read: save it as UTF-8") from None
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+        table = tomllib.loads(text_of(path))
     except ValueError as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from None
     _refuse_misspelt(path, table)
     return table
+
+
+def text_of(path: Path) -> str:
+    """Return a file's text, none as empty; says of what an editor spoilt how to save it."""
+    try:
+        content = path.read_bytes()
+        if b"\0" in content:
+            raise ConfigurationError(f"{path} cannot be read: it is UTF-16 text; save it as UTF-8")
+        if content.startswith(codecs.BOM_UTF8):
+            raise ConfigurationError(
+                f"{path} cannot be read: it begins with a byte order mark (BOM); "
+                "save it as UTF-8 without one"
+            )
+        return content.decode()
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} cannot be read: save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _refuse_misspelt(path: Path, table: dict[str, Any]) -> None:

@@ -44,8 +44,7 @@ def is_loopback(url: str) -> bool:
 def proxy_of(url: str) -> str | None:
     """Return the proxy set in HTTPS_PROXY or HTTP_PROXY that leads to `url`, if any.
 
-    One without a scheme is reached by HTTP, as by other programs. Raises `ConfigurationError` for
-    what is no proxy's address, without showing it: it may hold a password.
+    One without a scheme is reached by HTTP, as by other programs.
     httpx itself looks for a proxy only where it also chooses the transport.
     """
     parts = urlsplit(url)
@@ -53,10 +52,18 @@ def proxy_of(url: str) -> str | None:
     proxy = None if is_direct else getproxies().get(parts.scheme)
     if not proxy:
         return None
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    if not _is_proxy(proxy):
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def usable_proxy_of(url: str) -> str | None:
+    """Return what `proxy_of` does. Raises `ConfigurationError` for what is no proxy's address.
+
+    Without showing it: it may hold a password.
+    """
+    proxy = proxy_of(url)
+    if proxy is not None and not _is_proxy(proxy):
         raise ConfigurationError(
-            f"{parts.scheme.upper()}_PROXY is no address of an HTTP proxy; "
+            f"{urlsplit(url).scheme.upper()}_PROXY is no address of an HTTP proxy; "
             "write http://host:port or https://host:port"
         )
     return proxy

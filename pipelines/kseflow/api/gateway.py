@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 import httpx
 
-from kseflow.api.address import base_url_of, proxy_of
+from kseflow.api.address import base_url_of, usable_proxy_of
 from kseflow.api.keys import PublicKeys
 from kseflow.api.limits import SHARED_GROUPS, Gate, Sent
 from kseflow.clock import TimeBox
@@ -65,7 +65,7 @@ class Gateway:
         self.gate = Gate(requests_in_flight)
         self.public_keys = PublicKeys()
         self.shared_groups = {group: Sent() for group in SHARED_GROUPS}
-        self._transport = transport or _Pools(proxy_of(self.base_url), requests_in_flight)
+        self._transport = transport or _Pools(usable_proxy_of(self.base_url), requests_in_flight)
 
     async def aclose(self) -> None:
         """Close the connections."""

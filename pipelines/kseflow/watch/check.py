@@ -96,16 +96,21 @@ def configured_thresholds(
     that would come after the alarm.
     """
     _refuse_unknown()
-    limits = Thresholds(_thresholds("warning", warning), _thresholds("critical", critical))
+    warnings, alarms = _given("warning", warning), _given("critical", critical)
     for check in CHECKS:
-        first, last = limits.warning[check.name], limits.critical[check.name]
+        if check.name not in warnings.keys() & alarms.keys():
+            continue
+        first, last = warnings[check.name], alarms[check.name]
         is_off = not (isfinite(first) and isfinite(last))
         if not is_off and (first < last if check.is_low_bad else first > last):
             raise ConfigurationError(
                 f"{check.name}: its warning threshold {first:{check.form}} lies beyond its "
                 f"critical one, {last:{check.form}}, and could never warn; change one of the two"
             )
-    return limits
+    return Thresholds(
+        {check.name: check.warning for check in CHECKS} | warnings,
+        {check.name: check.critical for check in CHECKS} | alarms,
+    )
 
 
 def _refuse_unknown() -> None:
@@ -117,15 +122,14 @@ def _refuse_unknown() -> None:
         raise unknown(f"[check.{name}]", name, levels, "section")
 
 
-def _thresholds(level: str, options: Collection[str]) -> dict[str, float]:
+def _given(level: str, options: Collection[str]) -> dict[str, float]:
     given = section(f"check.{level}")
     for option in options:
         name, _, value = option.partition("=")
         given[name.strip()] = value
     for name in sorted(set(given) - set(NAMES)):
         raise unknown(f"{level} threshold {name!r}", name, NAMES, "check")
-    numbers = {name: _number(level, name, value) for name, value in given.items()}
-    return {check.name: getattr(check, level) for check in CHECKS} | numbers
+    return {name: _number(level, name, value) for name, value in given.items()}
 
 
 def _number(level: str, name: str, value: Any) -> float:

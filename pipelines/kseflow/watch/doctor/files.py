@@ -36,7 +36,7 @@ def examine_databases(database: Path, base_url: str | None) -> Iterator[Finding]
     """Examine the analysts' file and the load's own; `base_url` is where loads ask."""
     own = load_file(database)
     yield _disk_line(database, own)
-    yield _modes_line(database, own)
+    yield from _modes_lines(database, own)
     if not own.exists():
         yield warning("database", f"{own} does not exist yet", "Run kseflow load")
         return
@@ -70,17 +70,17 @@ def _disk_line(database: Path, own: Path) -> Finding:
     return ok("disk", told)
 
 
-def _modes_line(database: Path, own: Path) -> Finding:
+def _modes_lines(database: Path, own: Path) -> Iterator[Finding]:
     """Say who else may read, and with that lock, what loads write, or may read secrets."""
     secrets = [path for path in configuration_files() if path.name == "secrets.toml"]
     modes = {path: open_to_others(path) for path in [*secrets, *own_files(own)] if path.exists()}
     if database.exists() and int(open_to_others(database) or "0", 8) & 0o007:
         modes[database] = open_to_others(database)  # a group may have been let in on purpose
     found = [f"{path} ({mode})" for path, mode in modes.items() if mode]
-    if not found:
-        return ok("files", "nobody else may read what loads write and log in with")
-    told = f"others than their owner may read {', '.join(found)}"
-    return warning("files", told, f"Run chmod go= {' '.join(str(p) for p in modes if modes[p])}")
+    if found:
+        told = f"others than their owner may read {', '.join(found)}"
+        paths = " ".join(str(path) for path, mode in modes.items() if mode)
+        yield warning("files", told, f"Run chmod go= {paths}")
 
 
 def _writing_line(own: Path) -> Finding:
