@@ -296,7 +296,7 @@ def test_a_second_load_goes_on_when_the_first_has_ended(
 def test_a_database_that_is_no_database_is_told(stage: Callable[..., Stage]) -> None:
     made = stage(taxpayers=1)
     made.database.write_text("not a database, really" * 1000)
-    with pytest.raises(WarehouseError, match="not a valid DuckDB"):
+    with pytest.raises(WarehouseError, match="is no DuckDB file"):
         made.load_frozen()
     assert made.database.read_text().startswith("not a database")
 
@@ -348,7 +348,7 @@ def test_a_full_disk_is_told_and_the_next_load_goes_on(
     made.database = small_disk("size=6m") / "ksef.duckdb"
     filler = made.database.with_name("filler")
     filler.write_bytes(b"x" * 5_000_000)
-    with pytest.raises(WarehouseError, match="the disk is full; make room and load again"):
+    with pytest.raises(WarehouseError, match="the disk is full; make room and run it again"):
         made.load_frozen()
     filler.unlink()
     subprocess.run(["mount", "-o", "remount,size=200m", filler.parent], check=True)
