@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import unicodedata
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import partial
@@ -134,6 +134,15 @@ class Emulator:
             ControlRoutes(world.taxpayers, self.clock),
         )
         return [route for group in groups for route in group.routes()]
+
+    def schedule(self, faults: Iterable[Fault]) -> None:
+        """Let these faults happen from now on, in place of earlier ones."""
+        self._faults = Schedule(faults)
+
+    @property
+    def fired(self) -> Counter[str]:
+        """How many requests met a fault of the schedule, by its kind."""
+        return self._faults.fired
 
     def rotate_keys(self) -> None:
         """Withdraw all public keys and publish new ones: old ids give 21470."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,12 +61,13 @@ class Fault:
 
 
 class Schedule:
-    """Count the requests each fault is waiting for."""
+    """Count the requests each fault is waiting for, and by kind those that it `fired` at."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self._faults = list(faults)
         self._seen = [0] * len(self._faults)
         self._lock = threading.Lock()
+        self.fired: Counter[str] = Counter()
 
     def due(self, path: str) -> list[Fault]:
         """Return the faults of this request; every call counts as one request."""
@@ -76,6 +78,7 @@ class Schedule:
                     self._seen[number] += 1
                     if fault.nth <= self._seen[number] < fault.nth + fault.times:
                         due.append(fault)
+                        self.fired[fault.kind] += 1
         return due
 
 
