@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick check knobs coverage generate mutation fuzz lock clean
+.PHONY: demo test quick check knobs coverage generate mutation faults fuzz lock clean
 
 demo: $(VENV)/ready  ## load two emulated taxpayers into kseflow-demo/ksef.duckdb
 	$(BIN)/kseflow demo
@@ -36,6 +36,13 @@ coverage: $(VENV)/ready $(VENV)/duckdb-1.2 $(VENV)/ksef-client $(VENV)/ksef2  ##
 
 mutation: $(VENV)/ready  ## change the SQL on purpose and see which changes its tests notice; takes an hour
 	$(BIN)/python tests/mutation/mutate.py
+
+HISTORIES := 2000
+KILLS := 100
+faults: $(VENV)/ready  ## histories of loads among faults, and processes killed; HISTORIES=100 KILLS=10 for an hour less
+	$(BIN)/python -m tests.faults.histories $(HISTORIES)
+	$(BIN)/python -m tests.faults.kills $(KILLS)
+	$(BIN)/python -m tests.faults.many 500
 
 SECONDS := 60
 fuzz: $(VENV)/ready  ## give parsers and client answers that nobody meant; SECONDS=600 for longer

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import duckdb
 
@@ -94,7 +95,7 @@ class Copy:
         return found
 
 
-def run(kills: int, seed: int) -> dict[str, object]:
+def run(kills: int, seed: int) -> dict[str, Any]:
     """Kill so many loads, of several copies, at moments drawn from `seed`."""
     chance = random.Random(seed)
     killed = ended = 0
@@ -124,4 +125,6 @@ def run(kills: int, seed: int) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(int(sys.argv[1]), int(os.environ.get("SEED", "1")))))
+    found = run(int(sys.argv[1]), int(os.environ.get("SEED", "1")))
+    print(json.dumps(found))
+    sys.exit(any(found["lacking"].values()))
