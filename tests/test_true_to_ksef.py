@@ -62,7 +62,17 @@ def test_the_doctor_says_that_an_owners_login_may_do_more_and_how_to_have_less(
     assert "cannot be narrowed" in (line.remedy or "")
 
 
-@pytest.mark.parametrize("path", ["/sessions$", "/auth/challenge", "/invoices$", "/storage/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/sessions$",
+        "/auth/challenge",
+        "/auth/token/redeem",
+        "/invoices$",
+        "/invoices/exports$",
+        "/storage/",
+    ],
+)
 def test_a_page_of_the_firewall_is_weather(stage: Make, path: str) -> None:
     made = stage(
         taxpayers=1,
@@ -74,6 +84,27 @@ def test_a_page_of_the_firewall_is_weather(stage: Make, path: str) -> None:
     summary = made.load(exports_from=made.world.since)
     assert {log["outcome"] for log in summary.logs} == {"ok"}
     assert made.value("select count(*) from ksef_raw.session_invoices") > 0
+
+
+def test_tokens_that_a_page_of_the_firewall_replaced_cost_another_login(stage: Make) -> None:
+    made = stage(taxpayers=1, days=1)
+    replaced: list[str] = []
+
+    class Replacing(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            answer = await super().handle_async_request(request)
+            if not request.url.path.endswith("/redeem") or replaced:
+                return answer
+            await answer.aclose()
+            replaced.append(request.url.path)
+            return httpx.Response(200, html="<html></html>")
+
+    box = made.box()
+    with made.served() as base_url:
+        clients = make_clients(base_url, made.logins(), box, transport=Replacing())
+        summary = made.load_with(clients, box, only=["sessions"])
+    assert replaced
+    assert summary.failed_taxpayers == []
 
 
 def test_a_firewall_that_stays_is_told_as_such(stage: Make) -> None:

@@ -32,6 +32,7 @@ from kseflow.errors import ContractViolation, LoginFailed, RequestRejected, Unav
 log = logging.getLogger(__name__)
 
 BEARER = re.compile(r"[!-~]{1,16384}")  # what may become a header
+REDEEMED = 21301  # the login operation has given its tokens
 
 
 @dataclass
@@ -145,6 +146,8 @@ class Login:
             await self._await_success(path_of("/auth/{}", begun["referenceNumber"]), operation)
             return await self._call("POST", "/auth/token/redeem", operation)
         except RequestRejected as error:
+            if REDEEMED in error.codes:  # by an answer that a page of the firewall replaced
+                raise Unavailable(str(error)) from None
             raise LoginFailed(
                 f"KSeF refused the login of {self._credentials.context}: {error}"
             ) from None

@@ -218,8 +218,8 @@ class KsefClient:
     async def request_export(self, body: dict[str, Any]) -> str:
         """Ask for a package and return the export's reference number.
 
-        Never repeated by itself: an answer that is lost may have started an export, and each
-        takes one of ten places. Source: POST /invoices/exports
+        Repeated only after a page of the firewall: an answer that is lost may have started an
+        export, and each takes one of ten places. Source: POST /invoices/exports
         """
         path = "/invoices/exports"
         call = Call(

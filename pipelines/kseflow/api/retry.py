@@ -2,7 +2,8 @@
 
 429 is waited out by its header, whatever its length; 5xx, network faults, sessions in
 maintenance (21184) and sessions that KSeF lists but does not find yet (21173) are tried again
-with doubled waits. What may happen only once (redeem, an export) is never repeated.
+with doubled waits. What may happen only once (redeem, an export) is repeated only after a page of
+the firewall.
 """
 
 import logging
@@ -90,8 +91,8 @@ class Sender:
         `bearer` gives the token when the request may go out, for one could end during the wait.
         Raises `Unavailable` after all tries.
         """
-        spent, tries = self._budget.spent(call.group), TRIES if call.is_repeatable else 1
-        for attempt in range(1, tries + 1):
+        spent = self._budget.spent(call.group)
+        for attempt in range(1, TRIES + 1):
             answer = None
             try:
                 answer = await self._admitted(call, bearer)
@@ -100,14 +101,16 @@ class Sender:
                 trouble = plain(f"no answer ({type(error).__name__}: {error})")
             if answer is not None and trouble is None:
                 return answer
-            if attempt < tries:
-                wait_s = backoff_s(attempt)
-                log.info("%s %s: %s; again in %.0f s", call.method, call.path, trouble, wait_s)
-                await self._box.sleep(wait_s)
-                spent.retry_count += 1
+            # What the firewall answers itself has gone no further.
+            if attempt == TRIES or not (call.is_repeatable or trouble == FIREWALL):
+                break
+            wait_s = backoff_s(attempt)
+            log.info("%s %s: %s; again in %.0f s", call.method, call.path, trouble, wait_s)
+            await self._box.sleep(wait_s)
+            spent.retry_count += 1
         if answer is not None and answer.status == 400:
             return answer
-        end = f"after {tries} tries" if call.is_repeatable else "not sent again"
+        end = f"after {attempt} tries" if attempt > 1 else "not sent again"
         raise Unavailable(f"{call.method} {call.path}: {trouble}; {end}")
 
     async def _admitted(
