@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-from ksef_emulator import Fault, VirtualClock
+from ksef_emulator import ExportSettings, Fault, VirtualClock
 from kseflow.clock import SimulatedClock, SystemClock
 from kseflow.database import load_file
 from kseflow.watch.doctor.examine import examine
@@ -286,6 +287,39 @@ def test_a_firewall_in_place_of_ksef_is_told(stage: Callable[..., Stage]) -> Non
     assert one(lines, "network").state is OK
     assert one(lines, "public keys").state is ERROR
     assert "HTTP 403" in one(lines, "public keys").message
+
+
+def test_a_page_of_the_firewall_passes_and_is_told_as_such_where_it_stays(
+    stage: Callable[..., Stage], configure: Callable[..., None]
+) -> None:
+    made = stage(taxpayers=1, faults=[Fault("html", path="/public-key-certificates$", times=2)])
+    configure(tokens(made))
+    assert one(lines_of(made), "network").state is OK
+    made.faults = [Fault("html", times=999)]
+    line = one(lines_of(made), "network")
+    assert line.state is ERROR
+    assert "firewall" in line.message
+
+
+def test_an_answer_without_an_end_is_no_answer(stage: Callable[..., Stage]) -> None:
+    text = "x" * 2_000_000
+    fault = Fault("extra-field", path="/public-key-certificates$", field=text, times=9)
+    line = one(lines_of(stage(faults=[fault])), "network")
+    assert line.state is ERROR
+    assert "1,000,000 bytes" in line.message
+
+
+def test_every_request_of_a_doctor_and_a_load_says_who_sends_it(
+    stage: Callable[..., Stage], configure: Callable[..., None]
+) -> None:
+    made = stage(taxpayers=1, days=1, exports_per_hour=4, exports=ExportSettings())
+    configure(tokens(made))
+    lines_of(made)
+    asked = [*made.app.requests]
+    made.load(exports_from=made.world.since)
+    asked += made.app.requests
+    assert {"anonymous", "other", "sessionList", "storage"} <= {request.group for request in asked}
+    assert {r.headers["User-Agent"] for r in asked} == {f"kseflow/{version('kseflow')}"}
 
 
 def test_a_host_that_does_not_answer_is_told_once_and_the_rest_is_examined(

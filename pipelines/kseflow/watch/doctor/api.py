@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from kseflow.api.address import proxy_of
-from kseflow.api.answers import Answer, accepted, json_of
+from kseflow.api.answers import Bound, accepted, json_of
 from kseflow.api.client import KsefClient
 from kseflow.api.credentials import Credentials, TokenCredentials
 from kseflow.api.keys import newest_key
@@ -18,12 +18,16 @@ from kseflow.constants import OWNER, PACKAGE_CAP, PAGE_SIZE, SEES_ALL_SESSIONS
 from kseflow.context import Context
 from kseflow.errors import (
     AccessDenied,
+    ConfigurationError,
     ContractViolation,
     KsefError,
     LoginFailed,
 )
+from kseflow.watch.doctor.asking import asked
 from kseflow.watch.finding import Finding, critical, ok, warning
 
+KEYS = "/security/public-key-certificates"
+SIZE = Bound(1_000_000, "a hundred times the keys of 2026")
 TIMEOUT_S = 10.0
 PATIENCE_S = 60.0  # for one taxpayer's login
 SKEW_WARNING_S, SKEW_ERROR_S = 5.0, 60.0
@@ -40,23 +44,16 @@ def examine_service(base_url: str, clock: Clock) -> Generator[Finding, None, boo
     host = urlsplit(base_url).netloc
     sent_at = clock.now()
     try:
-        with httpx.Client(proxy=proxy_of(base_url), trust_env=False, timeout=TIMEOUT_S) as http:
-            response = http.get(f"{base_url}/security/public-key-certificates")
-    except (httpx.HTTPError, ValueError, ImportError) as problem:  # the latter of odd proxies
-        reason = f": {problem}" if isinstance(problem, httpx.HTTPError) else ""
-        told = f"{host} gives no answer{_way(base_url)}: {type(problem).__name__}{reason}"
+        answer = asked(base_url, f"{base_url}{KEYS}", clock, bound=SIZE, patience_s=TIMEOUT_S)
+    except (httpx.RequestError, TimeoutError, KsefError) as problem:
+        kind = "" if isinstance(problem, KsefError) else f"{type(problem).__name__}: "
+        told = f"{host} gives no answer{_way(base_url)}: {kind}{problem}"
         yield critical("network", told, _network_remedy(problem))
         return False
     received_at = clock.now()
     yield ok("network", f"{host} answers{_way(base_url)}")
-    yield _clock_line(response, sent_at, received_at)
+    yield _clock_line(answer.headers, sent_at, received_at)
     try:
-        answer = Answer(
-            "GET /security/public-key-certificates",
-            response.status_code,
-            response.headers,
-            response.content,
-        )
         keys = json_of(accepted(answer))
         for usage, purpose in USAGES.items():
             yield _key_line(keys, usage, purpose, received_at)
@@ -82,16 +79,16 @@ def _way(base_url: str) -> str:
 def _network_remedy(problem: Exception) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in str(problem):
         return "Name your company's authority in SSL_CERT_FILE, if a proxy opens encryption"
-    if isinstance(problem, httpx.ProxyError | ValueError | ImportError):
+    if isinstance(problem, httpx.ProxyError | ConfigurationError):
         return "Check HTTPS_PROXY and what the proxy lets through"
     return "Check network, DNS, firewall and HTTPS_PROXY; KSeF may be in maintenance"
 
 
-def _clock_line(response: httpx.Response, sent_at: datetime, received_at: datetime) -> Finding:
+def _clock_line(headers: httpx.Headers, sent_at: datetime, received_at: datetime) -> Finding:
     """Compare clocks by the Date header, which is cut to whole seconds."""
     try:
         # The last one: a server in between may have put its own before it.
-        told_at = parsedate_to_datetime(response.headers.get_list("Date")[-1])
+        told_at = parsedate_to_datetime(headers.get_list("Date")[-1])
     except (IndexError, ValueError):
         return warning("clock", "KSeF's answer has no date", "Compare this machine's time yourself")
     told_at = told_at if told_at.tzinfo else told_at.replace(tzinfo=UTC)

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
-from kseflow.api.answers import Answer, Bound, accepted, json_of, read
-from kseflow.api.gateway import Gateway
-from kseflow.clock import Clock, TimeBox
+from kseflow.api.answers import Bound, accepted, json_of
+from kseflow.clock import Clock
 from kseflow.errors import ContractViolation, KsefError
+from kseflow.watch.doctor.asking import asked
 from kseflow.watch.finding import Finding, ok, warning
 
 DOCUMENT = "/docs/v2/openapi.json"  # on the API's host; przeglad-kluczowych-zmian-ksef-api-2-0.md
@@ -155,23 +155,13 @@ def examine_contract(base_url: str, clock: Clock) -> Finding:
 
 def _served(base_url: str, clock: Clock) -> Any:
     """Fetch the document from the API's host."""
-    box = TimeBox(clock, PATIENCE_S)
     parts = urlsplit(base_url)
-    root = f"{parts.scheme}://{parts.netloc}"
-
-    async def asked() -> Answer:
-        gateway = Gateway(base_url, box)
-        try:
-            async with box.within(PATIENCE_S):
-                answer = await gateway.send(httpx.Request("GET", root + DOCUMENT))
-                return await read(answer, SIZE)
-        except (httpx.RequestError, TimeoutError) as problem:
-            raise ContractViolation(f"GET {DOCUMENT}: {type(problem).__name__}") from None
-        finally:
-            await gateway.aclose()
-
-    with box.loop() as loop:
-        return json_of(accepted(loop.run(asked())))
+    url = f"{parts.scheme}://{parts.netloc}{DOCUMENT}"
+    try:
+        answer = asked(base_url, url, clock, bound=SIZE, patience_s=PATIENCE_S)
+    except (httpx.RequestError, TimeoutError) as problem:
+        raise ContractViolation(f"GET {DOCUMENT}: {type(problem).__name__}") from None
+    return json_of(accepted(answer))
 
 
 def _changes(own: Fields, served: Fields) -> Iterator[str]:
