@@ -5,15 +5,12 @@ used, so the transport is asked directly; and no message here holds the URL or a
 """
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kseflow.api.address import proxy_of
 from kseflow.errors import KsefError
 from kseflow.settings import section
 from kseflow.watch.check import Verdict, line_of
-
-if TYPE_CHECKING:
-    pass
 
 TIMEOUT_S = 10.0
 SHOWN = 20  # findings in one message
