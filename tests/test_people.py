@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import resource
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +16,8 @@ import duckdb
 import pytest
 from typer.testing import CliRunner, Result
 
+from kseflow import load
+from kseflow.api.credentials import TokenCredentials
 from kseflow.cli import app
 from kseflow.context import Context
 from kseflow.database import load_file
@@ -45,6 +49,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def kseflow(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments)
+
+
+EDGES = ("0001-01-01", "9999-12-31T23:59-05:00")  # of which Python knows no moment in UTC
 
 
 def process(*arguments: str, **more: Any) -> "subprocess.CompletedProcess[str]":
@@ -103,6 +110,16 @@ def test_a_demo_leaves_alone_what_was_loaded_into_its_folder_later(
     assert made.value("select count(*) from ksef_raw.sessions")
 
 
+def test_a_demo_leaves_alone_an_analysts_file_that_was_put_into_its_folder(folder: Path) -> None:
+    (folder / ".kseflow-demo").write_text("http://127.0.0.1:9/v2\n")
+    copied = copy_published(folder)
+    load_file(copied).unlink()
+    before = copied.read_bytes()
+    refused = kseflow("demo", "--folder", ".")
+    assert (refused.exit_code, "not made by a demo" in refused.stderr) == (1, True)
+    assert copied.read_bytes() == before
+
+
 # -- exit codes ------------------------------------------------------------------------------------
 
 
@@ -117,6 +134,15 @@ def test_a_load_that_does_nothing_for_anybody_ends_with_1(
     with served(made, monkeypatch, first):
         assert kseflow("load", "--only", "sessions").exit_code == 3
         assert kseflow("load", "--only", "sessions", "--nip", second.id).exit_code == 0
+
+
+def test_a_load_whose_time_ends_before_anybody_could_log_in_is_in_vain(folder: Path) -> None:
+    credentials = [TokenCredentials(Context("Nip", NIP), "x")]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v2"
+        made = load(folder / "x.duckdb", environment=url, credentials=credentials, max_time_s=2)
+    assert made.is_in_vain
+    assert made.logs[0]["outcome"] == "out of time"
 
 
 def test_quiet_says_only_what_is_wrong(
@@ -253,6 +279,31 @@ def test_a_table_that_cannot_be_loaded_is_named_with_those_that_can(asked: str) 
     assert "session_invoices, failed_invoices" in told.stderr
 
 
+def test_a_secret_in_the_wrong_file_is_told_where_to_put_it_and_not_shown() -> None:
+    configure(f"[sources.ksef]\nnip = '{NIP}'\ntoken = 'a-secret'")
+    told = process("load", "--environment", "test")
+    assert told.returncode == 1
+    assert "sources.ksef.token is a secret" in told.stderr
+    assert "move it to .dlt/secrets.toml" in told.stderr
+    assert "a-secret" not in told.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["load", flag, day] for flag in ("--since", "--exports-from") for day in EDGES),
+        *(["load", "--max-time", minutes] for minutes in ("0", "-5", "9" * 20)),
+        ["load", "--wait", "-1"],
+        ["build", "--wait", "-1"],
+        ["emulate", "--port", "99999"],
+        ["emulate", "--at", EDGES[0]],
+    ],
+)
+def test_a_number_or_day_that_nobody_can_mean_is_a_usage_error(command: list[str]) -> None:
+    refused = kseflow(*command)
+    assert (refused.exit_code, type(refused.exception)) == (2, SystemExit)
+
+
 # -- files -----------------------------------------------------------------------------------------
 
 
@@ -306,6 +357,21 @@ def test_a_folder_may_have_an_apostrophe_brackets_and_spaces(folder: Path) -> No
     assert (built.exit_code, built.stderr) == (0, "")
     assert kseflow("status", "--database", database).exit_code == 0
     assert kseflow("report", "--database", database, "--out", str(odd / "r.html")).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["load", "status", "build", "report", "doctor", "check"])
+@pytest.mark.parametrize("database", ["", ".", "folder", "a" * 300])
+def test_a_database_that_can_be_no_file_is_told_in_every_command(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, command: str, database: str
+) -> None:
+    (folder / "folder").mkdir()
+    for name, value in {"NIP": NIP, "TOKEN": "x", "ENVIRONMENT": "http://127.0.0.1:9/v2"}.items():
+        monkeypatch.setenv(f"SOURCES__KSEF__{name}", value)
+    told = kseflow(command, "--database", database)
+    assert (told.exit_code, type(told.exception)) == (3 if command == "check" else 1, SystemExit)
+    problem = "too long" if len(database) > 255 else "folder|directory"
+    assert re.search(problem, told.output)
+    assert [path.name for path in folder.iterdir()] == ["folder"]
 
 
 @pytest.mark.parametrize(

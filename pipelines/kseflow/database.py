@@ -28,7 +28,12 @@ POLL_S = 0.2  # how often a file that another process holds is tried again
 
 
 def load_file(database: Path) -> Path:
-    """Return the load's own file beside the analysts' `database`, which it is published to."""
+    """Return the load's own file beside the analysts' `database`, which it is published to.
+
+    Raises `WarehouseError` for a folder.
+    """
+    if database.is_dir():
+        raise WarehouseError(f"{database}: {PROBLEMS[errno.EISDIR]}")
     return database.with_stem(f"{database.stem}-load")
 
 
@@ -61,9 +66,9 @@ def opened(
 
     Raises `WarehouseError` when that cannot be; `lack` says what makes a file that is missing.
     """
-    if not database.exists():
-        raise WarehouseError(f"{database}: no such file; {lack} first")
     try:
+        if not database.exists():
+            raise WarehouseError(f"{database}: no such file; {lack} first")
         connection = _connected(database, wait_s, read_only=True)
     except (duckdb.Error, OSError) as error:
         raise warehouse_error(error, database, reading=True) from error

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import dlt
 from dlt.common.configuration import configspec, resolve_configuration
-from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.configuration.exceptions import ConfigurationException, ValueNotSecretException
 from dlt.common.configuration.providers.toml import TomlProviderReadException
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.configuration.utils import get_resolved_traces
@@ -195,6 +195,11 @@ def _resolved(spec: Spec, where: str) -> Spec:
         return resolve_configuration(spec, sections=tuple(where.split(".")))
     except TomlProviderReadException as error:
         raise ConfigurationError(" ".join(str(error).split())) from None
+    except ValueNotSecretException as error:
+        raise ConfigurationError(
+            f"{error.key} is a secret and stands in {error.provider_name}, which is none; "
+            "move it to .dlt/secrets.toml"
+        ) from None
     except ConfigurationException as error:
         field = getattr(error, "field_name", "a value")
         allowed = next((f"; it may be {o.allowed}" for o in OPTIONS if o.name == field), "")

@@ -188,11 +188,11 @@ def moment(name: str, value: object) -> datetime:
     """Read a day or moment, Warsaw's where it has no zone. Raises `ConfigurationError`."""
     try:
         read = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    except ValueError:
+        return (read if read.tzinfo else read.replace(tzinfo=WARSAW)).astimezone(UTC)
+    except (ValueError, OverflowError):  # the first and the last day have no moment elsewhere
         raise ConfigurationError(
             f"{name} is {value!r}, which is no date; write 2026-11-20 or 2026-11-20T08:00"
         ) from None
-    return (read if read.tzinfo else read.replace(tzinfo=WARSAW)).astimezone(UTC)
 
 
 def with_options(function: Called) -> Called:

@@ -12,7 +12,9 @@ from kseflow.errors import ConfigurationError
 
 
 def emulate(
-    port: Annotated[int, typer.Option(help="Loopback port; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(help="Loopback port; 0 takes a free one.", min=0, max=65_535)
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Another seed is another world.")] = 7,
     taxpayers: Annotated[int, typer.Option(help="How many taxpayers.", min=1)] = 2,
     at: Annotated[

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kseflow.loading.summary import LoadSummary
     from kseflow.marts.build import BuildSummary
 
+LONGEST = 366 * 24 * 60  # minutes
 Only = Annotated[
     list[str] | None,
     typer.Option(
@@ -39,7 +40,10 @@ Only = Annotated[
     ),
 ]
 MaxTime = Annotated[
-    int, typer.Option(metavar="MINUTES", help="Stop in good time before the next load.")
+    int,
+    typer.Option(
+        metavar="MINUTES", help="Stop in good time before the next load.", min=1, max=LONGEST
+    ),
 ]
 Build = Annotated[
     bool, typer.Option("--build", help="Build the marts afterwards, and publish them.")

@@ -47,7 +47,7 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more; show t
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but warnings and errors.")]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Log one JSON object a line.")]
 Wait = Annotated[
-    int, typer.Option(metavar="SECONDS", help="Wait for another load on the database.")
+    int, typer.Option(metavar="SECONDS", help="Wait for another load on the database.", min=0)
 ]
 Environment = Annotated[
     str | None,
