@@ -133,7 +133,7 @@ def _fresh_database(folder: Path) -> Path:
     database = folder / "ksef.duckdb"
     own = [database, *own_files(load_file(database)), folder / XML, folder / REPORT]
     there = [path for path in own if path.exists()]
-    if there and not _is_demos(folder, load_file(database)):
+    if there and not _is_demos(folder, database):
         raise ConfigurationError(
             f"{there[0]} was not made by a demo and was left as it is; name another --folder"
         )
@@ -145,14 +145,15 @@ def _fresh_database(folder: Path) -> Path:
     return database
 
 
-def _is_demos(folder: Path, load_database: Path) -> bool:
+def _is_demos(folder: Path, database: Path) -> bool:
     """Tell whether all that was loaded here came from emulators that demos started."""
     try:
         emulators = set((folder / CLAIM).read_text().split())
     except OSError:
         return False
-    known = Warehouse.of_file(load_database).environments() if load_database.exists() else set()
-    return known <= emulators
+    if not (loaded := load_file(database)).exists():
+        return not database.exists()  # which a demo publishes from the other, and removes first
+    return Warehouse.of_file(loaded).environments() <= emulators
 
 
 def _claim(folder: Path, base_url: str) -> None:

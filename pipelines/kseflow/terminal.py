@@ -58,7 +58,8 @@ def print_load(
     took_s = (summary.ended_at - summary.started_at).total_seconds()
     console.print(
         f"Took {_duration(took_s)}, waited {_duration(summary.waited_s)} for KSeF's limits. "
-        f"Requests: {requests_text(summary.request_counts)}"
+        f"Requests: {requests_text(summary.request_counts)}",
+        soft_wrap=True,
     )
     for log in summary.logs:
         if log["message"]:

@@ -25,12 +25,13 @@ class LoadSummary:
     @property
     def is_in_vain(self) -> bool:
         """Whether nothing was done for anybody: none got further than the login, or got a row."""
+        undone = ("failed", "out of time")
         done = [
             log
             for log in self.logs
-            if log["resource"] != "login" and (log["outcome"] != "failed" or log["row_count"])
+            if (log["outcome"] not in undone and log["resource"] != "login") or log["row_count"]
         ]
-        return bool(self.failed_taxpayers) and not done
+        return not done and any(log["outcome"] in undone for log in self.logs)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values and moments."""
