@@ -211,16 +211,16 @@ def test_a_note_that_cannot_be_read_is_none(copied: tuple[Path, Path], noted: st
 
 @contextmanager
 def loads_meanwhile(database: Path) -> Iterator[list[int]]:
-    """Commit a row as a load does, under its lock, over and over; give the rows committed."""
+    """Hold the lock and commit now and then, as a load does; give the rows committed."""
     rows: list[int] = []
     end = threading.Event()
 
     def commit() -> None:
-        while not end.is_set():
-            with locked(database, 3):
+        with locked(database, 3):
+            while not end.is_set():
                 execute(database, f"insert into ksef_raw.later values ({len(rows)})")
-            rows.append(len(rows))
-            end.wait(0.5)
+                rows.append(len(rows))
+                end.wait(2)
 
     execute(database, "create table ksef_raw.later (i integer)")
     thread = threading.Thread(target=commit)
@@ -238,7 +238,7 @@ def test_loads_commit_while_the_marts_are_built_and_lose_nothing(
     database, analysts = copied
     with loads_meanwhile(database) as rows:
         assert build(database, analysts).is_published
-    assert len(rows) > 3
+    assert len(rows) > 1
     with duckdb.connect(str(database), read_only=True) as connection:
         assert connection.sql("select i from ksef_raw.later order by i").fetchall() == [
             (row,) for row in rows
