@@ -10,7 +10,7 @@ from tests.company import Draw
 from tests.faults.cuts import Cut
 from tests.faults.histories import Episode, History, live, shrunk
 
-COUNT = int(os.environ.get("HISTORIES", "50"))
+COUNT = int(os.environ.get("HISTORIES", "30"))
 
 
 @pytest.mark.parametrize("seed", range(1, COUNT + 1))
