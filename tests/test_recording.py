@@ -242,7 +242,7 @@ def test_of_several_taxpayers_one_has_to_be_named(
     made = stage(taxpayers=2)
     log_in(monkeypatch, made, count=2)
     finding = recorded_by_doctor(made, tmp_path / "recording.json")
-    assert (finding.state, finding.remedy) == (State.WARNING, "Name one with --nip")
+    assert (finding.state, finding.remedy) == (State.CRITICAL, "Name one with --nip")
     assert not (tmp_path / "recording.json").exists()
     named = recorded_by_doctor(made, tmp_path / "recording.json", ids=[made.contexts[1].id])
     assert named.state is State.OK

@@ -21,7 +21,7 @@ from kseflow.api.credentials import Credentials
 from kseflow.clock import Clock, TimeBox
 from kseflow.errors import ConfigurationError, KsefError
 from kseflow.watch.doctor.masking import Masks
-from kseflow.watch.finding import Finding, critical, ok, warning
+from kseflow.watch.finding import Finding, critical, ok
 
 PATIENCE_S = 300.0  # for the login, the limits and the lists
 TOKEN_HEADER = "x-continuation-token"  # noqa: S105 - a name
@@ -125,7 +125,7 @@ def examine_recording(
     """
     if len(logins) != 1:
         told = f"a recording is of one taxpayer, and {len(logins)} could log in"
-        yield warning("recording", told, "Name one with --nip")
+        yield critical("recording", told, "Name one with --nip")
         return
     (login,) = logins
     recorder = Recorder(httpx.AsyncHTTPTransport(proxy=proxy_of(base_url)))
