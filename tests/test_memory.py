@@ -147,3 +147,20 @@ def test_cursors_after_now_are_not_believed(stage: Make) -> None:
     exported = made.world.exported(context_id, "Subject1", now - timedelta(hours=1))
     assert numbers >= {row["ksefNumber"] for row in exported}
     assert made.value("select max(cursor_text) from ksef_raw.sync_log") < "2026-12"
+
+
+@pytest.mark.parametrize("some", [True, False])
+def test_failures_that_only_one_of_two_tables_has_are_read_again(stage: Make, some: bool) -> None:
+    """Each table is committed on its own, and a load may be cut off in between."""
+    made = stage(taxpayers=1, days=2)
+    made.load(in_progress="all")
+    sql = "select reference_number from ksef_raw.failed_invoices"
+    before = {row["reference_number"] for row in made.rows(sql)}
+    with duckdb.connect(str(made.database)) as connection:
+        one = "(select min(session_reference_number) from ksef_raw.failed_invoices)"
+        where = f"where session_reference_number = {one}" if some else ""
+        connection.execute(f"delete from ksef_raw.failed_invoices {where}")
+    assert {row["reference_number"] for row in made.rows(sql)} < before
+    made.clock.sleep(60)
+    made.load(in_progress="all")
+    assert {row["reference_number"] for row in made.rows(sql)} >= before

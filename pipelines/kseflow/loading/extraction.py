@@ -20,6 +20,7 @@ from kseflow.raw.tables import (
     API_REQUESTS,
     API_WARNINGS,
     EXPORT_PACKAGES,
+    FAILED_INVOICES,
     SESSIONS,
     SYNC_LOG,
     taxpayer_stamps,
@@ -74,7 +75,7 @@ class Extraction:
         run = Run(
             options=self._options,
             tables=tables,
-            worklist=warehouse.worklist(),
+            worklist=warehouse.worklist(with_failures=FAILED_INVOICES.name in tables),
             asked_exports=warehouse.asked_exports(now),
             exported_since=warehouse.exported_since(),
             kept=self._kept,

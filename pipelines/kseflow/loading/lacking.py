@@ -43,6 +43,31 @@ from {{session_invoices}}
 group by 1, 2, 3
 """
 
+# Each table is committed on its own: a load that was cut off may have stored the failures of a
+# session in one and not in the other. Then its rows are lost, and read again at once.
+BOTH_STORED_SQL = f"""
+select
+    s.context_type,
+    s.context_id,
+    s.session_reference_number,
+    s.stored_count,
+    s.stored_accepted_count,
+    case when coalesce(f.failed_count, 0) < s.stored_failed_count
+        then coalesce(f.failed_count, 0) else s.stored_failed_count end as stored_failed_count,
+    s.unsettled_count,
+    case when coalesce(f.failed_count, 0) < s.stored_failed_count
+        then null else s.stored_at end as stored_at
+from ({STORED_SQL}) as s
+left join (
+    select context_type, context_id, session_reference_number, count(*) as failed_count
+    from {{failed_invoices}}
+    group by 1, 2, 3
+) as f
+    on s.context_type = f.context_type
+    and s.context_id = f.context_id
+    and s.session_reference_number = f.session_reference_number
+"""
+
 CONFIRMED = pa.schema(
     {
         "context_type": TEXT,

@@ -17,6 +17,7 @@ from kseflow.loading.exports.windows import AskedExport
 from kseflow.loading.lacking import (
     AWAITED,
     AWAITED_SQL,
+    BOTH_STORED_SQL,
     CONFIRMED,
     CONFIRMED_SQL,
     STORED,
@@ -27,6 +28,7 @@ from kseflow.raw.arrow import Table
 from kseflow.raw.tables import (
     API_REQUESTS,
     EXPORT_PACKAGES,
+    FAILED_INVOICES,
     INVOICE_READS,
     SESSION_INVOICES,
     SESSIONS,
@@ -99,9 +101,16 @@ class Warehouse:
 
         return cls(run, lambda table: f"{DATASET}.{table}", lambda sql: _arrow_of(connection, sql))
 
-    def worklist(self) -> Worklist:
-        """Return what the warehouse lacks compared with the counters it holds."""
-        stored_sql = STORED_SQL.format(session_invoices=self._name(SESSION_INVOICES.name))
+    def worklist(self, *, with_failures: bool = True) -> Worklist:
+        """Return what the warehouse lacks compared with the counters it holds.
+
+        Without `failed_invoices` where that table is not loaded (`with_failures`).
+        """
+        failed = self._name(FAILED_INVOICES.name)
+        is_there = self._run(f"select 1 from {failed} where 1 = 0") is not None
+        stored_sql = (BOTH_STORED_SQL if with_failures and is_there else STORED_SQL).format(
+            session_invoices=self._name(SESSION_INVOICES.name), failed_invoices=failed
+        )
         confirmed_sql = CONFIRMED_SQL.format(upo_documents=self._name(UPO_DOCUMENTS.name))
         awaited_sql = AWAITED_SQL.format(session_invoices=self._name(SESSION_INVOICES.name))
         return Worklist(
