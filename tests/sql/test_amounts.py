@@ -10,13 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
-import duckdb
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from ksef_emulator import VirtualClock, World
 from ksef_emulator.world.taxpayers import SubjectType
 from kseflow.marts.build import build
+from tests.copies import Row, rows_of
 from tests.sql.loaded import NOW, loading, make_world
 
 WARSAW = ZoneInfo("Europe/Warsaw")
@@ -27,16 +27,7 @@ ROLES: dict[SubjectType, str] = {
     "SubjectAuthorized": "authorized_subject",
 }
 ZERO = Decimal(0)
-Row = dict[str, Any]
 Sums = tuple[int, Decimal, Decimal, Decimal]
-
-
-def rows_of(database: Path, sql: str) -> list[Row]:
-    with duckdb.connect(str(database), read_only=True) as connection:
-        connection.execute("set timezone = 'UTC'")
-        answer = connection.execute(sql)
-        names = [column[0] for column in answer.description]
-        return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
 
 def sums(rows: Iterable[Row]) -> Sums:

@@ -19,8 +19,8 @@ def base_url_of(environment: str) -> str:
         return ENVIRONMENTS[environment]
     url = urlsplit(environment)
     # A user and password in it are of no use to KSeF, and would be stored and shown.
-    shown = url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment="")
-    base_url = shown.geturl().rstrip("/")
+    plain = url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment="")
+    base_url = plain.geturl().rstrip("/")
     if not url.hostname or url.scheme not in ("http", "https"):
         raise ConfigurationError(
             f"unknown environment {base_url!r}; use {', '.join(ENVIRONMENTS)} or a base URL"
