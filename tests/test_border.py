@@ -27,6 +27,7 @@ from ksef_emulator import VirtualClock
 from kseflow.api.client import KsefClient
 from kseflow.clock import SimulatedClock, SystemClock, TimeBox
 from kseflow.columns import table
+from kseflow.console import report_console
 from kseflow.errors import (
     AccessDenied,
     ContractViolation,
@@ -42,7 +43,7 @@ from kseflow.loading.exports.unpack import unpacked
 from kseflow.loading.upo import save_upo
 from kseflow.progress import narrated
 from kseflow.raw.tables import SESSION_INVOICES, SESSIONS
-from kseflow.terminal import print_json, report_console
+from kseflow.terminal import print_json
 from tests.conftest import Stage
 from tests.outside import BASE_URL, altered, bearer, body_of, instead, packed, zipped
 from tests.simulation import Asking, asking

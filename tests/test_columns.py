@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 from rich.markup import escape
 from typer.testing import CliRunner
 
 from kseflow.cli import app
 from kseflow.columns import print_table, table
+from kseflow.console import PlainConsole
 from kseflow.database import load_file
 from tests.published import NIPS, change, copy_published
 
@@ -41,7 +41,7 @@ def test_no_number_is_ever_cut(data: st.DataObject, width: int) -> None:
     made = table("What there is", "who", *names)
     for name, numbers in rows:
         made.add_row(escape(" ".join(name)), *numbers)
-    print_table(Console(file=(shown := io.StringIO()), width=width), made)
+    print_table(PlainConsole(file=(shown := io.StringIO()), width=width), made)
     told = shown.getvalue()
     assert "…" not in told
     for number in {number for _, numbers in rows for number in numbers}:

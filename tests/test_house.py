@@ -22,7 +22,7 @@ LAYERS = (
     {"cli"},
     {"commands"},
     {"demo", "progress", "terminal"},
-    {"columns"},
+    {"columns", "console"},
     {"watch", "marts", "pages"},
     {"trends"},
     {"loading"},

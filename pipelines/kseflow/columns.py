@@ -42,7 +42,7 @@ def _width(console: Console, made: Table) -> Measurement:
 
 
 def _texts(column: Column) -> list[str]:
-    return [Text.from_markup(str(cell)).plain for cell in column.cells]
+    return [Text.from_markup(str(cell), emoji=False).plain for cell in column.cells]
 
 
 def _least_width(column: Column) -> int:

@@ -13,6 +13,7 @@ from kseflow.api.client import KsefClient, make_clients
 from kseflow.api.credentials import TokenCredentials
 from kseflow.clock import SimulatedClock, TimeBox, moment_text
 from kseflow.columns import print_table, table
+from kseflow.console import report_console
 from kseflow.context import Context
 from kseflow.database import load_file, own_files, published
 from kseflow.errors import ConfigurationError
@@ -21,7 +22,7 @@ from kseflow.loading.warehouse import Warehouse
 from kseflow.marts.build import build
 from kseflow.options import Options
 from kseflow.pages.html import write_report
-from kseflow.terminal import print_status, report_console, requests_text
+from kseflow.terminal import print_status, requests_text
 from kseflow.watch.status import TaxpayerStatus, status
 
 START = datetime(2026, 11, 17, 8, 0, tzinfo=UTC)  # a Tuesday, 9:00 in Warsaw

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from kseflow.clock import moment_text
 from kseflow.columns import print_table, table
+from kseflow.console import report_console
 from kseflow.constants import KSEF_BEGINS, WARSAW
 from kseflow.context import Context
 from kseflow.errors import WarehouseError, without_controls
@@ -232,19 +232,6 @@ def print_examination(findings: Iterable[Finding], *, as_json: bool) -> State:
 def requests_text(counts: dict[str, int]) -> str:
     """Write requests by group of KSeF's limits."""
     return ", ".join(f"{count} {group}" for group, count in sorted(counts.items())) or "none"
-
-
-def report_console() -> Console:
-    """Return stdout as wide as the terminal, or wide enough for the tables in a file."""
-    console = _PlainConsole(highlight=False)
-    return console if console.is_terminal else _PlainConsole(highlight=False, width=120)
-
-
-class _PlainConsole(Console):
-    """A console that the words of others do not command: tables hold KSeF's and the sellers'."""
-
-    def render_str(self, text: str, **how: Any) -> Text:
-        return super().render_str(without_controls(text), **how)
 
 
 def _of(stored: int, counted: int) -> str:

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 
 from kseflow.commands.shared import Database, Json, Nips, Verbose
+from kseflow.console import PlainConsole
 from kseflow.errors import ConfigurationError, KsefError
 
 
@@ -57,7 +58,7 @@ def check(
         verdict = run_check(database, nips=nip or (), thresholds=thresholds)
     except KsefError as error:
         if verbose:
-            Console(stderr=True).print_exception()
+            PlainConsole(stderr=True).print_exception()
         summary = f"KSEF UNKNOWN: {error}"
         print_json(document(summary, [], State.UNKNOWN)) if as_json else print(summary)
         _post(url, summary)
@@ -77,4 +78,5 @@ def _post(url: str | None, text: str) -> None:
     try:
         post(url, text)
     except WebhookFailed as error:
-        Console(stderr=True).print(f"[yellow]warning:[/] {error}", highlight=False, soft_wrap=True)
+        console = PlainConsole(stderr=True)
+        console.print(f"[yellow]warning:[/] {escape(str(error))}", soft_wrap=True)

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from kseflow.console import PlainConsole
 from kseflow.context import plain_id
 from kseflow.errors import ConfigurationError, KsefError
 from kseflow.files import file_problem, private_files
@@ -63,7 +64,7 @@ def told_in_plain_english(verbose: bool) -> Iterator[Console]:
     """
     if not verbose:  # dlt logs what it also raises, and we tell it in one sentence
         os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     try:
         with private_files():
             yield console
@@ -85,7 +86,7 @@ def told_in_plain_english(verbose: bool) -> Iterator[Console]:
 
 
 def _tell(console: Console, problem: str) -> None:
-    console.print(f"[bold red]error:[/] {escape(problem)}", highlight=False, soft_wrap=True)
+    console.print(f"[bold red]error:[/] {escape(problem)}", soft_wrap=True)
 
 
 def moment(text: str) -> datetime:
