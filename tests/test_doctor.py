@@ -21,6 +21,7 @@ import pytest
 from ksef_emulator import ExportSettings, Fault, VirtualClock
 from kseflow.clock import SimulatedClock, SystemClock
 from kseflow.database import load_file
+from kseflow.logins import configured_credentials
 from kseflow.watch.doctor.examine import examine
 from kseflow.watch.doctor.files import examine_databases
 from kseflow.watch.finding import Finding, State
@@ -141,6 +142,22 @@ def test_a_taxpayer_that_cannot_work_stops_no_other(
     assert [one(lines, topic, third).state for topic in ("login", "permissions", "limits")] == [
         OK
     ] * 3
+
+
+def test_a_taxpayer_that_nobody_named_is_told(
+    stage: Callable[..., Stage], configure: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    made = stage()
+    configure(tokens(made))
+    folder = Path(".dlt")
+    folder.mkdir()
+    forgotten = '[sources.ksef.forgotten]\nnip = "1111111111"\n[sources.ksef.schema]\nx = 1\n'
+    (folder / "config.toml").write_text(forgotten)
+    told = "sources.ksef.forgotten is not named in taxpayers and is not loaded"
+    (line,) = (each for each in about(lines_of(made), "configuration") if each.state is WARNING)
+    assert line.message == told
+    assert len(configured_credentials()) == len(made.contexts)
+    assert caplog.messages == [told]
 
 
 def test_only_the_named_taxpayers_log_in(
@@ -264,6 +281,9 @@ def test_a_certificate_tells_how_long_it_is_valid(
     assert one(lines, "certificate", nip).message.endswith("690 days left")
     assert one(lines, "login", nip).message == "works with the certificate"
     assert files.password not in repr(lines)
+    assert not about(lines, "files")
+    Path(files.key).chmod(0o644)
+    assert str(files.key) in one(lines_of(made), "files", nip).message
     ending = one(lines_of(made, behind_s=-86400 * 680), "certificate", nip)
     assert ending.state is WARNING
     assert ending.remedy == "Renew it in the taxpayer application"

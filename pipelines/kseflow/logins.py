@@ -4,6 +4,7 @@ One taxpayer stands directly in `[sources.ksef]`; several are named in `taxpayer
 `[sources.ksef.<name>]` each.
 """
 
+import logging
 from collections.abc import Collection
 from datetime import datetime
 from difflib import get_close_matches
@@ -27,6 +28,7 @@ from kseflow.options import OPTIONS, Options
 from kseflow.settings import configuration_files, section, subsections, text_of, unknown
 
 Spec = TypeVar("Spec", bound=BaseConfiguration)
+log = logging.getLogger(__name__)
 
 HELP = (
     "set sources.ksef.nip and sources.ksef.token (SOURCES__KSEF__NIP and SOURCES__KSEF__TOKEN in "
@@ -47,6 +49,9 @@ class TaxpayerConfiguration(BaseConfiguration):
     certificate: str | None = None
     private_key: str | None = None
     password: TSecretStrValue | None = None
+
+
+_IDENTIFIERS = {"Nip": "nip", "InternalId": "internal_id", "NipVatUe": "nip_vat_ue"}
 
 
 @configspec
@@ -118,6 +123,8 @@ def configured_credentials(ids: Collection[str] = ()) -> list[Credentials]:
     A NIP may have dashes. Raises `ConfigurationError`, naming the taxpayer and what to change.
     """
     names = taxpayer_names()
+    for where in left_out_sections(names):
+        log.warning("%s is not named in taxpayers and is not loaded", where)
     found = [credentials_of(name) for name in names] if names else [credentials_of(None)]
     contexts = [credentials.context for credentials in found]
     for context in contexts:
@@ -135,13 +142,20 @@ def taxpayer_names() -> list[str]:
     return [str(name) for name in taxpayers or []]
 
 
+def left_out_sections(names: Collection[str]) -> list[str]:
+    """Return the taxpayers' sections in the files that `taxpayers`, where it is set, lacks."""
+    there = sorted(subsections("sources.ksef") - set(names)) if names else []
+    sections = [f"sources.ksef.{name}" for name in there]
+    return [where for where in sections if section(where).keys() & _IDENTIFIERS.values()]
+
+
 def credentials_of(name: str | None) -> Credentials:
     """Return the login in the section of that name. Raises `ConfigurationError`."""
     where = f"sources.ksef.{name}" if name else "sources.ksef"
     if name:
         _refuse_unknown(where, ())
     spec = _resolved(TaxpayerConfiguration(), where)
-    identifiers = {"Nip": spec.nip, "InternalId": spec.internal_id, "NipVatUe": spec.nip_vat_ue}
+    identifiers = {kind: getattr(spec, key) for kind, key in _IDENTIFIERS.items()}
     given = {kind: str(value).strip() for kind, value in identifiers.items() if value}
     if not given:
         raise ConfigurationError(f"no taxpayer in {where}: {_hint(name) or HELP}")

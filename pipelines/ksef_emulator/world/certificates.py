@@ -87,6 +87,12 @@ def self_signed(key: PrivateKey, nip: str, name: str, since: datetime) -> x509.C
     )
 
 
+def _own(path: Path) -> Path:
+    """Make a file its owner's alone, as a private key should be."""
+    path.touch(mode=0o600)
+    return path
+
+
 def _write_pem(folder: Path, kind: str, taxpayer: Taxpayer, since: datetime) -> CertificateFiles:
     nip, password = taxpayer.context_id, _password(taxpayer, kind)
     key = _private_key(kind)
@@ -96,7 +102,7 @@ def _write_pem(folder: Path, kind: str, taxpayer: Taxpayer, since: datetime) -> 
     )
     certificate = self_signed(key, nip, taxpayer.name, since)
     files.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
-    files.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
+    _own(files.key).write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
     return files
 
 
@@ -112,7 +118,7 @@ def _write_pkcs12(folder: Path, taxpayer: Taxpayer, since: datetime) -> Certific
         .hmac_hash(hashes.SHA256())
         .build(password.encode())
     )
-    path.write_bytes(
+    _own(path).write_bytes(
         pkcs12.serialize_key_and_certificates(nip.encode(), key, certificate, None, encryption)
     )
     return CertificateFiles("pkcs12", path, path, password)

@@ -69,6 +69,7 @@ class CertificateCredentials:
     context: Context
     certificate: x509.Certificate = field(repr=False)
     private_key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey = field(repr=False)
+    key_file: Path | None = None  # where the private key was read
 
     @classmethod
     def from_files(
@@ -84,16 +85,17 @@ class CertificateCredentials:
         Raises `ConfigurationError` when a file is missing, of another kind, or the password wrong.
         """
         secret = password.encode() if password else None
+        key_file = private_key or certificate
         if certificate.suffix.lower() in (".p12", ".pfx"):
             key, cert = _read_pkcs12(certificate, secret)
         else:
             cert = _read_pem_certificate(certificate)
-            key = _read_pem_key(private_key or certificate, secret)
+            key = _read_pem_key(key_file, secret)
         if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
             raise ConfigurationError(f"the key of {certificate} is neither RSA nor EC")
         if key.public_key() != cert.public_key():
             raise ConfigurationError(f"the private key does not belong to {certificate}")
-        return cls(context, cert, key)
+        return cls(context, cert, key, key_file)
 
     kind: ClassVar = "certificate"
     key_usage: ClassVar = None

@@ -17,10 +17,12 @@ from kseflow.api.credentials import CertificateCredentials, Credentials
 from kseflow.clock import Clock
 from kseflow.context import Context
 from kseflow.errors import ConfigurationError
+from kseflow.files import open_to_others
 from kseflow.logins import (
     configured_environment,
     configured_options,
     credentials_of,
+    left_out_sections,
     taxpayer_names,
 )
 from kseflow.watch.check import configured_thresholds
@@ -101,10 +103,14 @@ def _examine_configuration(
     """Say who is configured, and how; return the logins that can be tried."""
     logins: dict[Context, Credentials] = {}
     try:
-        names: list[str | None] = [*taxpayer_names()]
+        names: list[str | None] = [*(named := taxpayer_names())]
+        left_out = left_out_sections(named)
     except ConfigurationError as problem:
         yield critical("configuration", str(problem), "Correct the files in .dlt")
         return []
+    for where in left_out:
+        told = f"{where} is not named in taxpayers and is not loaded"
+        yield warning("configuration", told, "Name it there, or take the section away")
     for name in names or [None]:
         where = f"sources.ksef.{name}" if name else "sources.ksef"
         get_resolved_traces().clear()
@@ -134,6 +140,9 @@ def _examine_login(login: Credentials, where: str, clock: Clock) -> Iterator[Fin
         return
     told = f"{where}: a certificate, named in {_origin('certificate')}"
     yield ok("configuration", told, login.context)
+    if login.key_file and (mode := open_to_others(login.key_file)):
+        told = f"others than their owner may read {login.key_file} ({mode}), a private key"
+        yield warning("files", told, f"Run chmod go= {login.key_file}", login.context)
     begins, ends = login.certificate.not_valid_before_utc, login.certificate.not_valid_after_utc
     now, renew = clock.now(), "Renew it in the taxpayer application"
     days_left = (ends - now).days
