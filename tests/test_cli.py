@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -340,6 +341,10 @@ def test_help_names_every_command(shell: Shell) -> None:
     assert told.returncode == 0
     for command in ("load", "status", "demo", "emulate"):
         assert command in told.stdout
+
+
+def test_the_version_is_that_of_the_package(shell: Shell) -> None:
+    assert shell.run("--version").stdout == f"kseflow {version('kseflow')}\n"
 
 
 def test_packages_and_their_xml_are_loaded_from_a_running_emulator(shell: Shell) -> None:

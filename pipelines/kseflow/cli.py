@@ -3,7 +3,9 @@
 import os
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from io import TextIOWrapper
+from typing import Annotated
 
 import typer
 
@@ -18,6 +20,24 @@ app = typer.Typer(
 )
 for command in COMMANDS:  # each a function of its own name in a file of its own name
     app.command()(getattr(import_module(f"kseflow.commands.{command}"), command))
+
+
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"kseflow {version('kseflow')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    is_version_asked: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say which kseflow this is."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that no command has."""
 
 
 def main() -> None:
