@@ -14,7 +14,7 @@ demo: $(VENV)/ready  ## load two emulated taxpayers into kseflow-demo/ksef.duckd
 test: check $(VENV)/duckdb-1.2 $(VENV)/ksef-client $(VENV)/ksef2  ## lint, types and every test
 	$(BIN)/pytest $(PARALLEL)
 
-quick: $(VENV)/ready  ## the tests that need no marts: a minute or so
+quick: $(VENV)/ready  ## the tests that need no marts: some minutes
 	$(BIN)/pytest $(PARALLEL) -m "not slow"
 
 check: $(VENV)/ready  ## lint and types
