@@ -11,7 +11,7 @@ import pytest
 from ksef_emulator import Fault, VirtualClock
 from kseflow.api.client import KsefClient, make_clients
 from kseflow.constants import KSEF_BEGINS
-from kseflow.loading.sessions import modified_from
+from kseflow.loading.listing import modified_from
 from tests.conftest import Stage
 from tests.simulation import asking
 

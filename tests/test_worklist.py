@@ -2,15 +2,27 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
-import pyarrow as pa
+import duckdb
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from kseflow.constants import SWEEPS
 from kseflow.context import Context
-from kseflow.loading.lacking import STORED
+from kseflow.loading.cursor import cursor_text
+from kseflow.loading.warehouse import Warehouse
 from kseflow.loading.worklist import Worklist
-from kseflow.raw.tables import INVOICE_READS, SESSIONS
+from kseflow.raw.tables import (
+    FAILED_INVOICES,
+    INVOICE_READS,
+    SESSION_INVOICES,
+    SESSIONS,
+    UPO_DOCUMENTS,
+    UPO_READS,
+)
 
 Row = dict[str, Any]
 
@@ -77,16 +89,57 @@ def read(
     }
 
 
+def raw_invoices(counts: Row) -> list[Row]:
+    """Return invoices that add up to what is stored of a session; failed ones last."""
+    who = {name: counts[name] for name in ("context_type", "context_id")}
+    failed = counts["stored_failed_count"]
+    pending = counts["stored_count"] - counts["stored_accepted_count"] - failed
+    without_date = counts["unsettled_count"] - pending
+    codes = [*[150] * pending, *[200] * counts["stored_accepted_count"], *[450] * failed]
+    return [
+        who
+        | {
+            "session_reference_number": counts["session_reference_number"],
+            "reference_number": f"I{number}",
+            "ordinal_number": number,
+            "status_code": code,
+            "permanent_storage_date": None if number < pending + without_date else NOON,
+            "read_at": counts["stored_at"],
+        }
+        for number, code in enumerate(codes)
+    ]
+
+
+def warehouse(
+    sessions: Sequence[Row], rows: Sequence[Row] = (), reads: Sequence[Row] = ()
+) -> Warehouse:
+    """Make a warehouse that holds these sessions, invoices that add up to `rows`, and readings."""
+    invoices = [invoice for counts in rows for invoice in raw_invoices(counts)]
+    failed = [invoice for invoice in invoices if invoice["status_code"] > 200]
+    connection = duckdb.connect()
+    connection.execute("set timezone = 'UTC'")
+    for table, made in (
+        (SESSIONS, sessions),
+        (SESSION_INVOICES, invoices),
+        (FAILED_INVOICES, failed),
+        (INVOICE_READS, reads),
+        (UPO_DOCUMENTS, ()),
+        (UPO_READS, ()),
+    ):
+        connection.register("made", table.arrow(made))
+        connection.execute(f"create table {table.name} as from made")
+
+    def run(sql: str) -> Any:
+        answer = connection.execute(sql)
+        return [column[0] for column in answer.description], answer.fetchall()
+
+    return Warehouse(run, str)
+
+
 def worklist(
-    sessions: Sequence[Row],
-    rows: Sequence[Row] = (),
-    reads: Sequence[Row] = (),
+    sessions: Sequence[Row], rows: Sequence[Row] = (), reads: Sequence[Row] = ()
 ) -> Worklist:
-    return Worklist(
-        SESSIONS.arrow(sessions),
-        pa.Table.from_pylist(list(rows), STORED),
-        INVOICE_READS.arrow(reads),
-    )
+    return warehouse(sessions, rows, reads).worklist()
 
 
 def due(
@@ -224,3 +277,128 @@ def test_listing_a_session_again_replaces_it_and_counts_only_changes() -> None:
     assert made.note_listed(NIP, changed, known) == 2
     assert made.note_listed(NIP, changed, known) == 0
     assert due(made) == [("S1", "invoices")]
+
+
+# -- what leaves the warehouse ------------------------------------------------------------------
+
+EVERY = tuple(
+    session(f"S{number}", code=code, total=total, accepted=accepted, failed=failed, updated=at)
+    for number, (code, total, accepted, failed, at) in enumerate(
+        product((100, 200, 440), (0, 3), (0, 2, 3), (0, 1), (NOON, NOON - timedelta(days=40)))
+    )
+)
+
+
+def cursor(listed_to: datetime, swept_at: datetime = NOON) -> dict[str, Any]:
+    return {
+        "cursor": cursor_text(listed_to),
+        "reaches_back_to": "2025-09-01T00:00:00+00:00",
+        "swept": {str(reach): cursor_text(swept_at) for reach, _ in SWEEPS},
+    }
+
+
+def followed(holds: Warehouse, **cursors: dict[str, Any]) -> Worklist:
+    keys = {f"Nip:{NIP.id}:{name}": each for name, each in cursors.items()}
+    return holds.worklist(lists=holds.lists([NIP], keys, None, NOON))
+
+
+def names(made: Worklist) -> set[str]:
+    return set(made.known(NIP, "Batch", NOON - timedelta(days=999)))
+
+
+def test_what_lacks_nothing_and_is_not_listed_again_stays_in_the_warehouse() -> None:
+    old, older = NOON - timedelta(hours=5), NOON - timedelta(days=9)
+    holds = warehouse(
+        [
+            session("WHOLE", total=1, accepted=1, updated=old),
+            session("OPEN", code=100, updated=NOON - timedelta(days=3)),
+            session("LACKS", total=2, accepted=2, updated=older),
+            session("UNSETTLED", total=1, accepted=1, updated=older),
+            session("NEW", total=1, accepted=1, updated=NOON - timedelta(hours=1)),
+        ],
+        [
+            stored("WHOLE", accepted=1),
+            stored("LACKS", accepted=1),
+            stored("UNSETTLED", accepted=1, unsettled=1),
+            stored("NEW", accepted=1),
+        ],
+    )
+    assert names(followed(holds, Batch=cursor(NOON))) == {"OPEN", "LACKS", "UNSETTLED", "NEW"}
+    assert names(followed(holds)) >= {"WHOLE"}  # without a cursor all are listed again
+    swept_long_ago = cursor(NOON, swept_at=NOON - timedelta(days=9))
+    assert names(followed(holds, Batch=swept_long_ago)) >= {"WHOLE"}
+    left_off = {"listing": {"modified_from": cursor_text(NOON - timedelta(days=1))}}
+    assert names(followed(holds, Batch=cursor(NOON) | left_off)) >= {"WHOLE"}
+
+
+def test_what_others_lack_is_not_followed() -> None:
+    other = session("OTHER", total=1, accepted=1) | {"context_id": "1111111111"}
+    holds = warehouse([session(total=1, accepted=1), other])
+    assert followed(holds, Batch=cursor(NOON)).lacking()["reference_number"].to_pylist() == ["S1"]
+    assert holds.worklist().lacking().num_rows == 2
+    assert holds.worklist(lists=holds.lists([], {}, None, NOON)).lacking().num_rows == 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.sampled_from(EVERY), unique_by=lambda row: str(row["reference_number"])),
+    st.data(),
+)
+def test_whatever_is_listed_again_what_is_followed_lacks_the_same_as_all_would(
+    sessions: list[Row], data: st.DataObject
+) -> None:
+    rows = [
+        stored(str(row["reference_number"]), accepted=accepted, failed=failed, unsettled=unsettled)
+        for row in sessions
+        for accepted, failed, unsettled in [
+            data.draw(st.sampled_from([(3, 0, 0), (3, 0, 1), (2, 1, 0), (1, 0, 0)]))
+        ]
+    ]
+    reads = [read(str(row["reference_number"]), updated=row["date_updated"]) for row in sessions]
+    holds = warehouse(sessions, rows, data.draw(st.sampled_from([reads, []])))
+    some, every = followed(holds, Batch=cursor(NOON - timedelta(days=1))), followed(holds)
+    listed = [
+        row | {"failed_invoice_count": data.draw(st.sampled_from([0, 1, 3]))}
+        for row in sessions
+        if row["date_updated"] == NOON
+    ]
+    for made in (some, every):
+        known = made.known(NIP, "Batch", NOON - timedelta(hours=1))
+        made.note_listed(NIP, SESSIONS.arrow(listed), known)
+    for wanted in ("failed", "all"):
+        found = [made.lacking(in_progress=wanted).to_pylist() for made in (some, every)]
+        assert found[0] == found[1]
+
+
+def test_a_whole_session_that_changed_after_all_is_looked_up_by_the_next_load() -> None:
+    """What is stored of it did not travel: to ask KSeF for all of it would be a waste."""
+    created = NOON - timedelta(days=40)
+    whole = session(total=2, accepted=2, updated=created)
+    again = whole | {"date_updated": NOON, "total_invoice_count": 3, "failed_invoice_count": 1}
+    counts = stored(accepted=2, at=created)
+    made = followed(warehouse([whole], [counts]), Batch=cursor(NOON))
+    known = made.known(NIP, "Batch", NOON - timedelta(hours=2))
+    assert made.note_listed(NIP, SESSIONS.arrow([again]), known) == 1
+    assert due(made) == []
+    assert due(followed(warehouse([again], [counts]), Batch=cursor(NOON))) == [("S1", "invoices")]
+    older_still = session("S0", total=1, failed=1, updated=created - timedelta(days=1))
+    assert made.note_listed(NIP, SESSIONS.arrow([older_still]), known) == 1
+    assert due(made) == [("S0", "invoices")]
+
+
+def test_a_table_or_column_that_an_older_version_did_not_load_is_empty() -> None:
+    connection = duckdb.connect()
+    connection.register("made", SESSIONS.arrow([session(total=1, accepted=1)]))
+    connection.execute("create table sessions as from made")
+    connection.register("made", INVOICE_READS.arrow([read(rows=0)]))
+    connection.execute("create table invoice_reads as select * exclude (error) from made")
+
+    def run(sql: str) -> Any:
+        try:
+            answer = connection.execute(sql)
+        except duckdb.CatalogException:
+            return None
+        return [column[0] for column in answer.description], answer.fetchall()
+
+    for lists in (None, Warehouse(run, str).lists([NIP], {}, None, NOON)):
+        assert due(Warehouse(run, str).worklist(lists=lists, receipts=True)) == [("S1", "invoices")]

@@ -15,6 +15,7 @@ WARSAW = ZoneInfo("Europe/Warsaw")  # what people are shown, and mean when they 
 DATASET = "ksef_raw"  # the schema that loads write
 
 MEMORY_LIMIT = "2500MB"  # of DuckDB while it builds; beyond it, it uses the disk
+WORKLIST_MEMORY = "240MB"  # of DuckDB while it compares counters with rows; likewise
 
 PAGE_SIZE = 1000  # rows; the contract's maximum, and every page is one request of the budget
 

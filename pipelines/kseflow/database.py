@@ -83,6 +83,17 @@ def _set_up(connection: duckdb.DuckDBPyConnection, timezone: str) -> duckdb.Duck
 
 
 @contextmanager
+def bounded(connection: duckdb.DuckDBPyConnection, memory: str) -> Iterator[None]:
+    """Let DuckDB take so much memory meanwhile; beyond it, it uses the disk."""
+    (before,) = connection.execute("select current_setting('memory_limit')").fetchall()[0]
+    connection.execute(f"set memory_limit = '{memory}'")
+    try:
+        yield
+    finally:
+        connection.execute(f"set memory_limit = '{before}'")
+
+
+@contextmanager
 def published(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the analysts' file for reading. Raises `WarehouseError`, also for what it lacks."""
     with reading_marts(database), opened_marts(database) as connection:

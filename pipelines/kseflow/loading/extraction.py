@@ -12,7 +12,8 @@ from kseflow.api.client import KsefClient
 from kseflow.clock import Loop, TimeBox
 from kseflow.constants import WARSAW
 from kseflow.errors import ConfigurationError
-from kseflow.loading.kept import Commit, Cursor, Kept
+from kseflow.loading.cursor import Cursor
+from kseflow.loading.kept import Commit, Kept
 from kseflow.loading.share import Lane, Run, Share
 from kseflow.loading.warehouse import Warehouse
 from kseflow.options import Options
@@ -21,8 +22,10 @@ from kseflow.raw.tables import (
     API_WARNINGS,
     EXPORT_PACKAGES,
     FAILED_INVOICES,
+    SESSION_INVOICES,
     SESSIONS,
     SYNC_LOG,
+    UPO_DOCUMENTS,
     taxpayer_stamps,
 )
 
@@ -72,10 +75,15 @@ class Extraction:
                 clients[context].windows.restore(group, times)
         gate = self.clients[0].gateway.gate
         self._kept = Kept(self._box, gate, {name: cursors(name) for name in WITH_CURSORS})
+        since = self._options.since
         run = Run(
             options=self._options,
             tables=tables,
-            worklist=warehouse.worklist(with_failures=FAILED_INVOICES.name in tables),
+            worklist=warehouse.worklist(
+                with_failures=FAILED_INVOICES.name in tables,
+                receipts=UPO_DOCUMENTS.name in tables and SESSION_INVOICES.name not in tables,
+                lists=warehouse.lists(clients.keys(), cursors(SESSIONS.name), since, now),
+            ),
             asked_exports=warehouse.asked_exports(now),
             exported_since=warehouse.exported_since(),
             kept=self._kept,

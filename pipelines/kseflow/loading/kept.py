@@ -7,23 +7,15 @@ import asyncio
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow as pa
 
 from kseflow.api.limits import Gate
 from kseflow.clock import TimeBox
 from kseflow.constants import COMMIT_EVERY_S, COMMIT_ROWS, KEPT_ROWS
+from kseflow.loading.cursor import Cursor
 from kseflow.raw.arrow import Table
 from kseflow.raw.tables import TABLES
-
-Cursor = dict[str, Any]
-
-
-def cursor_text(moment: datetime) -> str:
-    """Write a moment so that texts compare as moments do."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 @dataclass(frozen=True)

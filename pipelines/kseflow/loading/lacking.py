@@ -1,28 +1,55 @@
 """What the warehouse lacks, in SQL: KSeF's counters against the rows stored.
 
 `*_SQL` with a table's name in braces runs where the rows are, in words that any warehouse
-understands; `LACKING_SQL` compares what they and the raw tables gave, in DuckDB.
+understands, and returns the sessions to follow: those that may lack something or be listed again.
+`LACKING_SQL` says in DuckDB what these lack now.
 """
 
 import pyarrow as pa
 
 from kseflow.constants import ACCEPTED_STATUS_CODE, FINAL_STATUS_CODES, OPEN_STATUS_CODES
-from kseflow.raw.arrow import TEXT, TIME
+from kseflow.raw.arrow import COUNT, TEXT, TIME
 
-STORED = pa.schema(
+# A session as KSeF told it last, what is stored of it, and how its last readings went.
+LISTED = pa.schema(
     {
         "context_type": TEXT,
         "context_id": TEXT,
-        "session_reference_number": TEXT,
-        "stored_count": pa.int64(),
-        "stored_accepted_count": pa.int64(),
-        "stored_failed_count": pa.int64(),
-        "unsettled_count": pa.int64(),
-        "stored_at": TIME,
+        "session_type": TEXT,
+        "reference_number": TEXT,
+        "status_code": COUNT,
+        "date_updated": TIME,
+        "total_invoice_count": COUNT,
+        "successful_invoice_count": COUNT,
+        "failed_invoice_count": COUNT,
     }
 )
+FOLLOWED = pa.schema(
+    [
+        *LISTED,
+        ("stored_count", pa.int64()),
+        ("stored_accepted_count", pa.int64()),
+        ("stored_failed_count", pa.int64()),
+        ("unsettled_count", pa.int64()),
+        ("stored_at", TIME),
+        ("confirmed_count", pa.int64()),
+        ("last_read_at", TIME),
+        ("read_for", TIME),
+        ("read_endpoint", TEXT),
+        ("read_count", COUNT),
+        ("read_error", TEXT),
+        ("receipt_read_at", TIME),
+        ("receipt_read_for", TIME),
+        ("receipt_count", COUNT),
+        ("receipt_error", TEXT),
+    ]
+)
 
-# Plain SQL that any warehouse understands; it runs where the rows are.
+UNSETTLED = f"""
+    status_code not in {FINAL_STATUS_CODES}
+    or (status_code = {ACCEPTED_STATUS_CODE} and permanent_storage_date is null)
+"""
+
 STORED_SQL = f"""
 select
     context_type,
@@ -31,16 +58,10 @@ select
     count(*) as stored_count,
     sum(case when status_code = {ACCEPTED_STATUS_CODE} then 1 else 0 end) as stored_accepted_count,
     sum(case when status_code > {ACCEPTED_STATUS_CODE} then 1 else 0 end) as stored_failed_count,
-    sum(
-        case
-            when status_code not in {FINAL_STATUS_CODES} then 1
-            when status_code = {ACCEPTED_STATUS_CODE} and permanent_storage_date is null then 1
-            else 0
-        end
-    ) as unsettled_count,
+    sum(case when {UNSETTLED} then 1 else 0 end) as unsettled_count,
     max(read_at) as stored_at
-from {{session_invoices}}
-group by 1, 2, 3
+from {{session_invoices}} as invoices
+group by context_type, context_id, session_reference_number
 """
 
 # Each table is committed on its own: a load that was cut off may have stored the failures of a
@@ -60,29 +81,84 @@ select
 from ({STORED_SQL}) as s
 left join (
     select context_type, context_id, session_reference_number, count(*) as failed_count
-    from {{failed_invoices}}
-    group by 1, 2, 3
+    from {{failed_invoices}} as failures
+    group by context_type, context_id, session_reference_number
 ) as f
     on s.context_type = f.context_type
     and s.context_id = f.context_id
     and s.session_reference_number = f.session_reference_number
 """
 
-CONFIRMED = pa.schema(
-    {
-        "context_type": TEXT,
-        "context_id": TEXT,
-        "session_reference_number": TEXT,
-        "confirmed_count": pa.int64(),
-    }
-)
-
-CONFIRMED_SQL = """
-select context_type, context_id, session_reference_number, count(*) as confirmed_count
-from {upo_documents}
-group by 1, 2, 3
+# `{stored}` is one of the two above. Of the sessions that lack nothing only those that are open or
+# changed since a list's `since` are followed: no list shows the others again.
+FOLLOWED_SQL = f"""
+select
+    s.context_type,
+    s.context_id,
+    s.session_type,
+    s.reference_number,
+    s.status_code,
+    s.date_updated,
+    s.total_invoice_count,
+    s.successful_invoice_count,
+    s.failed_invoice_count,
+    i.stored_count,
+    i.stored_accepted_count,
+    i.stored_failed_count,
+    i.unsettled_count,
+    i.stored_at,
+    c.confirmed_count,
+    r.read_at as last_read_at,
+    r.session_date_updated as read_for,
+    r.endpoint as read_endpoint,
+    r.row_count as read_count,
+    r.error as read_error,
+    u.read_at as receipt_read_at,
+    u.session_date_updated as receipt_read_for,
+    u.row_count as receipt_count,
+    u.error as receipt_error
+from {{sessions}} as s
+left join ({{stored}}) as i
+    on s.context_type = i.context_type
+    and s.context_id = i.context_id
+    and s.reference_number = i.session_reference_number
+left join (
+    select context_type, context_id, session_reference_number, count(*) as confirmed_count
+    from {{upo_documents}} as receipts
+    group by context_type, context_id, session_reference_number
+) as c
+    on s.context_type = c.context_type
+    and s.context_id = c.context_id
+    and s.reference_number = c.session_reference_number
+left join {{invoice_reads}} as r
+    on s.context_type = r.context_type
+    and s.context_id = r.context_id
+    and s.reference_number = r.session_reference_number
+left join {{upo_reads}} as u
+    on s.context_type = u.context_type
+    and s.context_id = u.context_id
+    and s.reference_number = u.session_reference_number
+{{of_lists}}
+where
+    s.status_code in {OPEN_STATUS_CODES}
+    or s.total_invoice_count > coalesce(i.stored_count, 0)
+    or s.successful_invoice_count > coalesce(i.stored_accepted_count, 0)
+    or s.failed_invoice_count > coalesce(i.stored_failed_count, 0)
+    or i.unsettled_count > 0
+    {{or_unconfirmed}}
+    {{or_since}}
 """
+OR_UNCONFIRMED = f"""or (
+        s.status_code = {ACCEPTED_STATUS_CODE}
+        and s.successful_invoice_count > coalesce(c.confirmed_count, 0)
+    )"""
+OF_LISTS = """inner join (values {rows}) as w (context_type, context_id, session_type, since)
+    on s.context_type = w.context_type
+    and s.context_id = w.context_id
+    and s.session_type = w.session_type"""
+OR_SINCE = "or s.date_updated >= cast(w.since as timestamp with time zone)"
 
+# The invoices that keep a session from being settled.
 AWAITED = pa.schema(
     {
         "context_type": TEXT,
@@ -94,9 +170,37 @@ AWAITED = pa.schema(
 
 AWAITED_SQL = f"""
 select context_type, context_id, session_reference_number, reference_number
-from {{session_invoices}}
-where status_code not in {FINAL_STATUS_CODES}
-    or (status_code = {ACCEPTED_STATUS_CODE} and permanent_storage_date is null)
+from {{session_invoices}} as invoices
+where {UNSETTLED}
+"""
+
+# Of one taxpayer's sessions of one type: the oldest, the oldest that is open, and how many
+# changed of late.
+LISTS_SQL = f"""
+select
+    context_type,
+    context_id,
+    session_type,
+    min(date_created) as earliest,
+    min(
+        case when status_code in {OPEN_STATUS_CODES} and date_updated >= {{open_since}}
+            then date_updated end
+    ) as oldest_open,
+    sum(case when date_updated >= {{swept_since}} then 1 else 0 end) as recent_count
+from {{sessions}} as s
+group by context_type, context_id, session_type
+"""
+
+REACH_SQL = """
+select date_updated
+from {sessions} as s
+where
+    context_type = {context_type}
+    and context_id = {context_id}
+    and session_type = {session_type}
+    and date_updated >= {since}
+order by date_updated desc
+limit 1 offset {count}
 """
 
 # One row per session that lacks something. A session is due
@@ -107,52 +211,33 @@ where status_code not in {FINAL_STATUS_CODES}
 LACKING_SQL = f"""
 with compared as (
     select
-        s.*,
+        s.* exclude (unsettled_count, confirmed_count),
         s.status_code in {OPEN_STATUS_CODES} as is_open,
-        coalesce(i.unsettled_count, 0) as unsettled,
-        greatest(s.failed_invoice_count - coalesce(i.stored_failed_count, 0), 0) as missing_failed,
+        coalesce(s.unsettled_count, 0) as unsettled,
+        greatest(s.failed_invoice_count - coalesce(s.stored_failed_count, 0), 0) as missing_failed,
         greatest(
-            s.total_invoice_count - coalesce(i.stored_count, 0),
-            s.successful_invoice_count - coalesce(i.stored_accepted_count, 0),
+            s.total_invoice_count - coalesce(s.stored_count, 0),
+            s.successful_invoice_count - coalesce(s.stored_accepted_count, 0),
             0
         ) as missing_any,
         s.status_code = {ACCEPTED_STATUS_CODE} as has_receipt,
         s.status_code > {ACCEPTED_STATUS_CODE} and s.successful_invoice_count = 0 as is_refused,
-        coalesce(c.confirmed_count, 0) as confirmed_count,
+        coalesce(s.confirmed_count, 0) as confirmed_count,
         greatest(
             s.successful_invoice_count
-            - greatest(coalesce(i.stored_accepted_count, 0), coalesce(c.confirmed_count, 0)),
+            - greatest(coalesce(s.stored_accepted_count, 0), coalesce(s.confirmed_count, 0)),
             0
         ) as missing_accepted,
-        r.read_at as last_read_at,
-        r.session_date_updated as read_for,
-        r.endpoint as read_endpoint,
-        r.row_count > 0 and r.read_at > coalesce(i.stored_at, '-infinity') as is_lost,
-        r.error is not null as went_wrong,
+        s.read_count > 0 and s.last_read_at > coalesce(s.stored_at, '-infinity') as is_lost,
+        s.read_error is not null as went_wrong,
         case
-            when u.read_at is null or s.date_updated > u.session_date_updated
-                or u.error is not null
-                or u.row_count > coalesce(c.confirmed_count, 0)
+            when s.receipt_read_at is null or s.date_updated > s.receipt_read_for
+                or s.receipt_error is not null
+                or s.receipt_count > coalesce(s.confirmed_count, 0)
                 then s.date_updated
-            else u.read_at + (u.read_at - s.date_updated)
+            else s.receipt_read_at + (s.receipt_read_at - s.date_updated)
         end as receipt_due_at
-    from sessions as s
-    left join stored as i
-        on s.context_type = i.context_type
-        and s.context_id = i.context_id
-        and s.reference_number = i.session_reference_number
-    left join invoice_reads as r
-        on s.context_type = r.context_type
-        and s.context_id = r.context_id
-        and s.reference_number = r.session_reference_number
-    left join confirmed as c
-        on s.context_type = c.context_type
-        and s.context_id = c.context_id
-        and s.reference_number = c.session_reference_number
-    left join upo_reads as u
-        on s.context_type = u.context_type
-        and s.context_id = u.context_id
-        and s.reference_number = u.session_reference_number
+    from followed as s
     where
         s.total_invoice_count + s.failed_invoice_count > 0
         and ($context_type is null or s.context_type = $context_type)

@@ -24,25 +24,15 @@ from http import HTTPStatus
 import pyarrow as pa
 
 from kseflow.api.client import KsefClient, Page
-from kseflow.constants import (
-    KSEF_BEGINS,
-    LOOKBACK,
-    MOST_SKEW,
-    SMALLEST_SLICE,
-    SWEEP_COUNT,
-    SWEEPS,
-    UNSETTLED_REACH,
-)
+from kseflow.constants import MOST_SKEW, SMALLEST_SLICE, SWEEP_COUNT, UNSETTLED_REACH
 from kseflow.errors import ContractViolation, RequestRejected
-from kseflow.loading.kept import Cursor, cursor_text
+from kseflow.loading.cursor import Cursor, cursor_text, moment
+from kseflow.loading.listing import ONE_SECOND, due_sweeps, listed_from
 from kseflow.loading.share import Lane, Share
 from kseflow.loading.worklist import DATE_UPDATED, Known
 from kseflow.raw.tables import SESSIONS
 
 log = logging.getLogger(__name__)
-
-SESSION_TYPES = ("Online", "Batch")
-ONE_SECOND = timedelta(seconds=1)
 
 
 async def list_sessions(share: Share, session_type: str) -> bool:
@@ -66,13 +56,13 @@ async def _discover(share: Share, lane: Lane, session_type: str) -> None:
     last looked back how far, and `listing`, one that did not come to its end.
     """
     cursor, listed = share.cursor(SESSIONS, session_type), set[str]()
-    if "cursor" in cursor and _moment(cursor["cursor"]) > share.client.now() + MOST_SKEW:
+    if "cursor" in cursor and moment(cursor["cursor"]) > share.client.now() + MOST_SKEW:
         cursor = {}  # of a clock that was wrong: what is older than it was never listed
     if "reaches_back_to" in cursor:
-        lane.log.reaches_back_to = _moment(cursor["reaches_back_to"])
+        lane.log.reaches_back_to = moment(cursor["reaches_back_to"])
     begin = lane.log.modified_from = _begin(share, session_type, cursor)
     left_off = cursor.get("listing", {}).get("modified_from")
-    reaches_to = min(begin, _moment(left_off)) if left_off else begin
+    reaches_to = min(begin, moment(left_off)) if left_off else begin
     known = share.run.worklist.known(share.context, session_type, reaches_to)
     # At the bound itself KSeF may list or not.
     expected_count = sum(row[DATE_UPDATED] > reaches_to for row in known.values())
@@ -89,7 +79,7 @@ async def _discover(share: Share, lane: Lane, session_type: str) -> None:
     cursor["listing"] = {
         "modified_from": cursor_text(begin),
         "started_at": cursor_text(now),
-        "sweeps": [str(reach) for reach in _due_sweeps(cursor, now)],
+        "sweeps": [str(reach) for reach in due_sweeps(cursor, now)],
     }
     await _list(share, lane, session_type, cursor, known, listed)
     log.info("%s: %d %s sessions changed", share.context, lane.log.changed_count, session_type)
@@ -101,34 +91,15 @@ async def _discover(share: Share, lane: Lane, session_type: str) -> None:
 
 
 def _begin(share: Share, session_type: str, cursor: Cursor) -> datetime:
-    """Return since when changes are listed now: a sweep goes back as far as it can afford."""
+    """Return since when changes are listed now."""
     worklist, now = share.run.worklist, share.client.now()
-    oldest_open = worklist.oldest_open(share.context, session_type, now)
-    bounds = [oldest_open and oldest_open - ONE_SECOND]
-    if sweeps := _due_sweeps(cursor, now):
-        furthest = now - max(sweeps)
-        bounds.append(worklist.reach(share.context, session_type, furthest, SWEEP_COUNT))
-    return modified_from(cursor, share.run.options.since, *bounds)
-
-
-def modified_from(cursor: Cursor, since: datetime | None, *bounds: datetime | None) -> datetime:
-    """Return the lower bound of the next listing (UTC): further back than all before, if asked."""
-    begin = since or KSEF_BEGINS
-    if "reaches_back_to" not in cursor or begin < _moment(cursor["reaches_back_to"]):
-        return begin
-    moments = [_moment(cursor["cursor"]) - LOOKBACK, since, *bounds]
-    return min(moment for moment in moments if moment is not None)
-
-
-def _due_sweeps(cursor: Cursor, now: datetime) -> list[timedelta]:
-    """Return how far the sweeps look back that are due."""
-    swept = cursor.get("swept", {})
-    return [
-        reach
-        for reach, every in SWEEPS
-        if str(reach) not in swept
-        or not now - every < _moment(swept[str(reach)]) <= now + MOST_SKEW
-    ]
+    return listed_from(
+        cursor,
+        share.run.options.since,
+        worklist.oldest_open(share.context, session_type, now),
+        due_sweeps(cursor, now),
+        lambda reach: worklist.reach(share.context, session_type, now - reach, SWEEP_COUNT),
+    )
 
 
 async def _list(
@@ -159,7 +130,7 @@ async def _list(
     cursor["listed_at"] = listing["started_at"]
     begin = listing["modified_from"]
     cursor["reaches_back_to"] = min(begin, cursor.get("reaches_back_to", begin))
-    lane.log.reaches_back_to = _moment(cursor["reaches_back_to"])
+    lane.log.reaches_back_to = moment(cursor["reaches_back_to"])
     swept = dict.fromkeys(listing.get("sweeps", ()), listing["started_at"])
     cursor["swept"] = cursor.get("swept", {}) | swept
     lane.log.cursor_text = cursor["cursor"]
@@ -181,10 +152,10 @@ async def _walk(client: KsefClient, session_type: str, listing: Cursor) -> Async
         try:
             async for page in client.sessions(
                 session_type,
-                modified_from=None if slice_from else _moment(listing["modified_from"]),
+                modified_from=None if slice_from else moment(listing["modified_from"]),
                 # A second earlier, whichever bounds KSeF includes.
                 created_from=slice_from and slice_from - ONE_SECOND,
-                created_to=begun_at and _moment(begun_at),
+                created_to=begun_at and moment(begun_at),
             ):
                 yield page
         except RequestRejected as error:
@@ -204,13 +175,13 @@ def _slice_from(listing: Cursor) -> datetime | None:
     """Return where the next slice begins, None where all is listed in one."""
     if "slice_s" not in listing:
         return None
-    end = _moment(listing.get("created_to") or listing["started_at"])
+    end = moment(listing.get("created_to") or listing["started_at"])
     return max(end - timedelta(seconds=listing["slice_s"]), _created_from(listing))
 
 
 def _created_from(listing: Cursor) -> datetime:
     """Return when the oldest session was created that can have changed since a listing's begin."""
-    return _moment(listing["modified_from"]) - UNSETTLED_REACH
+    return moment(listing["modified_from"]) - UNSETTLED_REACH
 
 
 def _halve(listing: Cursor, now: datetime) -> bool:
@@ -218,7 +189,3 @@ def _halve(listing: Cursor, now: datetime) -> bool:
     whole_s = (now - _created_from(listing)).total_seconds()
     listing["slice_s"] = listing.get("slice_s", whole_s) / 2
     return bool(listing["slice_s"] >= SMALLEST_SLICE.total_seconds())
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)

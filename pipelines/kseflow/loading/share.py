@@ -20,8 +20,9 @@ from kseflow.constants import FAILURES_FIRST_S, TROUBLES_IN_A_ROW
 from kseflow.context import Context
 from kseflow.errors import KsefError, OutOfTime, RequestRejected
 from kseflow.files import file_problem
+from kseflow.loading.cursor import Cursor
 from kseflow.loading.exports.windows import AskedExport
-from kseflow.loading.kept import Cursor, Kept
+from kseflow.loading.kept import Kept
 from kseflow.loading.worklist import Worklist
 from kseflow.options import Options
 from kseflow.raw.arrow import Table

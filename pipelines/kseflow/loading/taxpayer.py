@@ -5,8 +5,9 @@ import asyncio
 from kseflow.constants import FAILURES_FIRST_S, SEES_ALL_SESSIONS
 from kseflow.loading.exports.lane import export_packages, wants_exports
 from kseflow.loading.invoices import agenda_of, read_awaited, read_invoices
+from kseflow.loading.listing import SESSION_TYPES
 from kseflow.loading.receipts import read_receipts
-from kseflow.loading.sessions import SESSION_TYPES, list_sessions, listed_at
+from kseflow.loading.sessions import list_sessions, listed_at
 from kseflow.loading.share import Share
 from kseflow.loading.worklist import INVOICE_TABLES
 from kseflow.raw.tables import SESSIONS

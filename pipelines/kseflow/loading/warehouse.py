@@ -1,30 +1,30 @@
-"""What earlier runs left in the destination, read with plain SQL."""
+"""What earlier runs left in the destination, and what it lacks: asked where the rows are."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
 
-import duckdb
 import orjson
-import pyarrow as pa
 
-from kseflow.constants import DATASET
+from kseflow.constants import MAX_TIME_S, OPEN_SESSION_REACH, SWEEP_COUNT, SWEEPS
 from kseflow.context import Context
-from kseflow.database import opened
+from kseflow.loading.cursor import Cursor, moment
 from kseflow.loading.exports.windows import AskedExport
 from kseflow.loading.lacking import (
     AWAITED,
     AWAITED_SQL,
     BOTH_STORED_SQL,
-    CONFIRMED,
-    CONFIRMED_SQL,
-    STORED,
+    FOLLOWED,
+    FOLLOWED_SQL,
+    LISTS_SQL,
+    OF_LISTS,
+    OR_SINCE,
+    OR_UNCONFIRMED,
+    REACH_SQL,
     STORED_SQL,
 )
-from kseflow.loading.worklist import Worklist
-from kseflow.raw.arrow import Table
+from kseflow.loading.listing import due_sweeps, listed_from
+from kseflow.loading.reader import Reader, literal
+from kseflow.loading.worklist import List, Lists, Worklist
 from kseflow.raw.tables import (
     API_REQUESTS,
     EXPORT_PACKAGES,
@@ -37,90 +37,87 @@ from kseflow.raw.tables import (
     UPO_READS,
 )
 
-if TYPE_CHECKING:
-    from dlt import Pipeline
-
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
-Rows = tuple[list[str], list[tuple[Any, ...]]]  # column names, rows
+class Warehouse(Reader):
+    """The raw tables of one dataset, and what a load asks of them."""
 
-
-class Warehouse:
-    """The raw tables of one dataset; those that do not exist yet count as empty."""
-
-    def __init__(
-        self,
-        run: Callable[[str], Rows | None],
-        name: Callable[[str], str],
-        arrow: Callable[[str], pa.Table | None] | None = None,
-    ) -> None:
-        """Use `run` for queries (None: a table is missing) and `name` to qualify table names.
-
-        `arrow` does the same as `run` for many rows, where the destination can.
-        """
-        self._run = run
-        self._name = name
-        self._arrow = arrow
-
-    @classmethod
-    @contextmanager
-    def of_pipeline(cls, pipeline: "Pipeline") -> Iterator[Self]:
-        """Read whatever destination the pipeline writes, through one connection."""
-        from dlt.destinations.exceptions import DatabaseUndefinedRelation  # readers do without dlt
-
-        with pipeline.sql_client() as client:
-
-            def run(sql: str) -> Rows | None:
-                try:
-                    with client.execute_query(sql) as cursor:
-                        return [column[0] for column in cursor.description], cursor.fetchall()
-                except DatabaseUndefinedRelation:
-                    return None
-
-            def arrow(sql: str) -> pa.Table | None:
-                return _arrow_of(client.native_connection, sql)
-
-            is_duckdb = isinstance(client.native_connection, duckdb.DuckDBPyConnection)
-            yield cls(run, client.make_qualified_table_name, arrow if is_duckdb else None)
-
-    @classmethod
-    def of_file(cls, database: Path, wait_s: float = 10.0) -> Self:
-        """Read a DuckDB file, waiting while a load writes it.
-
-        Raises `WarehouseError` when there is no file or it stays locked.
-        """
-        connection = opened(database, wait_s=wait_s)
-
-        def run(sql: str) -> Rows | None:
-            try:
-                answer = connection.execute(sql)
-            except duckdb.CatalogException:
-                return None
-            return [column[0] for column in answer.description], answer.fetchall()
-
-        return cls(run, lambda table: f"{DATASET}.{table}", lambda sql: _arrow_of(connection, sql))
-
-    def worklist(self, *, with_failures: bool = True) -> Worklist:
+    def worklist(
+        self, *, with_failures: bool = True, receipts: bool = False, lists: Lists | None = None
+    ) -> Worklist:
         """Return what the warehouse lacks compared with the counters it holds.
 
-        Without `failed_invoices` where that table is not loaded (`with_failures`).
+        Without `failed_invoices` where that table is not loaded (`with_failures`); with sessions
+        that lack nothing but their receipt (`receipts`). With `lists`, which say since when
+        sessions may be listed again, these are followed as well, and nobody else's are.
         """
-        failed = self._name(FAILED_INVOICES.name)
-        is_there = self._run(f"select 1 from {failed} where 1 = 0") is not None
-        stored_sql = (BOTH_STORED_SQL if with_failures and is_there else STORED_SQL).format(
-            session_invoices=self._name(SESSION_INVOICES.name), failed_invoices=failed
+        if lists == {} or self.columns(SESSIONS) is None:
+            return Worklist()
+        both = with_failures and self.columns(FAILED_INVOICES) is not None
+        tables = (SESSIONS, SESSION_INVOICES, FAILED_INVOICES, INVOICE_READS, UPO_DOCUMENTS)
+        sources = {table.name: self.source(table) for table in (*tables, UPO_READS)}
+        sql = FOLLOWED_SQL.format(
+            stored=(BOTH_STORED_SQL if both else STORED_SQL).format(**sources),
+            of_lists=OF_LISTS.format(rows=_values(lists)) if lists else "",
+            or_since=OR_SINCE if lists else "",
+            or_unconfirmed=OR_UNCONFIRMED if receipts else "",
+            **sources,
         )
-        confirmed_sql = CONFIRMED_SQL.format(upo_documents=self._name(UPO_DOCUMENTS.name))
-        awaited_sql = AWAITED_SQL.format(session_invoices=self._name(SESSION_INVOICES.name))
-        return Worklist(
-            self._read(SESSIONS),
-            self._table(stored_sql, STORED),
-            self._read(INVOICE_READS),
-            self._table(confirmed_sql, CONFIRMED),
-            self._read(UPO_READS),
-            self._table(awaited_sql, AWAITED),
+        awaited = self.table(AWAITED_SQL.format(**sources), AWAITED)
+        return Worklist(self.table(sql, FOLLOWED), awaited, lists)
+
+    def lists(
+        self,
+        contexts: Collection[Context],
+        cursors: Mapping[str, Cursor],
+        since: datetime | None,
+        now: datetime,
+    ) -> dict[tuple[str, str, str], List]:
+        """Return by taxpayer and type of sessions since when they may be listed now.
+
+        Of those that the warehouse has; `cursors` are those of the lists, by `Share`'s keys.
+        """
+        soon = now + timedelta(seconds=MAX_TIME_S)  # a sweep may be due when its turn comes
+        furthest = now - max(reach for reach, _ in SWEEPS)
+        sql = LISTS_SQL.format(
+            sessions="{}",
+            open_since=literal(now - OPEN_SESSION_REACH),
+            swept_since=literal(furthest),
         )
+        found = {}
+        for row in self.rows(sql, SESSIONS):
+            context = Context(row["context_type"], row["context_id"])
+            if context not in contexts:
+                continue
+            cursor = cursors.get(f"{context.type}:{context.id}:{row['session_type']}", {})
+            key = context.type, context.id, str(row["session_type"])
+            begin = listed_from(
+                cursor,
+                since,
+                row["oldest_open"],
+                due_sweeps(cursor, soon),
+                self._reach(key, now, is_many=row["recent_count"] > SWEEP_COUNT),
+            )
+            if "listing" in cursor:
+                begin = min(begin, moment(cursor["listing"]["modified_from"]))
+            found[key] = List(row["earliest"], begin)
+        return found
+
+    def _reach(
+        self, key: tuple[str, str, str], now: datetime, *, is_many: bool
+    ) -> Callable[[timedelta], datetime]:
+        """Return how far back a sweep of a list goes, as `Worklist.reach` will tell."""
+
+        def reach(span: timedelta) -> datetime:
+            names = ("context_type", "context_id", "session_type")
+            which = dict(zip(names, map(literal, key), strict=True))
+            since = literal(now - span)
+            sql = REACH_SQL.format(sessions="{}", since=since, count=SWEEP_COUNT, **which)
+            rows = self.rows(sql, SESSIONS) if is_many else []
+            return rows[0]["date_updated"] if rows else now - span
+
+        return reach
 
     def asked_exports(self, now: datetime) -> dict[tuple[Context, str], list[AskedExport]]:
         """Return the exports of the last day by taxpayer and subject type."""
@@ -166,36 +163,7 @@ class Warehouse:
         sql = "select distinct environment from {}"
         return {row["environment"] for row in self.rows(sql, SYNC_LOG)}
 
-    def rows(self, sql: str, *tables: Table) -> list[dict[str, Any]]:
-        """Run `sql`, with each `{}` standing for a raw table, and return its rows."""
-        found = self._run(sql.format(*(self._name(table.name) for table in tables)))
-        if found is None:
-            return []
-        names, values = found
-        return [dict(zip(names, row, strict=True)) for row in values]
 
-    def _read(self, table: Table) -> pa.Table | None:
-        """Return a table's columns, lists left out; null what an older version did not load."""
-        columns = [column for column in table.schema if column.type != pa.list_(pa.string())]
-        there, _ = self._run(f"select * from {self._name(table.name)} where 1 = 0") or ([], [])
-        names = (c.name if c.name in there else f"null as {c.name}" for c in columns)
-        sql = f"select {', '.join(names)} from {self._name(table.name)}"
-        return self._table(sql, pa.schema(columns))
-
-    def _table(self, sql: str, schema: pa.Schema) -> pa.Table | None:
-        """Return a query's rows in the types that were loaded, None when there are none."""
-        if self._arrow is not None:
-            rows = self._arrow(sql)
-            return rows.cast(schema) if rows is not None and rows.num_rows else None
-        found = self._run(sql)
-        if found is None or not found[1]:
-            return None
-        columns = zip(*found[1], strict=True)
-        return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema)
-
-
-def _arrow_of(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table | None:
-    try:
-        return connection.sql(sql).to_arrow_table()
-    except duckdb.CatalogException:
-        return None
+def _values(lists: Lists) -> str:
+    rows = ((*key, each.since.isoformat()) for key, each in lists.items())
+    return ", ".join(f"({', '.join(map(literal, row))})" for row in rows)

@@ -4,7 +4,8 @@ The answer is computed from the loaded tables alone, so it survives lost state a
 by itself, and it is at the same time the proof of completeness.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,15 +15,8 @@ from kseflow.constants import OPEN_SESSION_REACH, OPEN_STATUS_CODES, UNSETTLED_R
 from kseflow.context import Context
 from kseflow.database import in_memory
 from kseflow.loading.agenda import Agenda, Plan, Row, invoice_page_count, is_past, queued
-from kseflow.loading.lacking import AWAITED, CONFIRMED, LACKING_SQL, STORED
-from kseflow.raw.tables import (
-    FAILED_INVOICES,
-    INVOICE_READS,
-    SESSION_INVOICES,
-    SESSIONS,
-    UPO_DOCUMENTS,
-    UPO_READS,
-)
+from kseflow.loading.lacking import AWAITED, FOLLOWED, LACKING_SQL, LISTED
+from kseflow.raw.tables import FAILED_INVOICES, SESSION_INVOICES, SESSIONS, UPO_DOCUMENTS
 
 COMPARED = (
     "reference_number",
@@ -38,44 +32,68 @@ Known = dict[str, tuple[Any, ...]]  # by reference, the columns COMPARED
 INVOICE_TABLES = frozenset({SESSION_INVOICES.name, FAILED_INVOICES.name, UPO_DOCUMENTS.name})
 
 
+TOLD = tuple(name for name in LISTED.names if name not in SESSIONS.key)
+# What may be stored and is not followed waits for the next load, which looks it up.
+NOTE_SQL = f"""
+insert into followed by name
+select {", ".join(LISTED.names)} from arrow_rows as listed
+where
+    not coalesce(date_created >= $earliest and date_created < $since, false)
+    or exists (
+        from followed
+        where {" and ".join(f"followed.{name} = listed.{name}" for name in SESSIONS.key)}
+    )
+on conflict ({", ".join(SESSIONS.key)}) do update set
+    {", ".join(f"{name} = excluded.{name}" for name in TOLD)}
+"""
+
+
+@dataclass(frozen=True)
+class List:
+    """What is stored of one list of sessions, and since when its changes are followed.
+
+    `earliest` is when the oldest session was created.
+    """
+
+    earliest: datetime
+    since: datetime
+
+
+Lists = Mapping[tuple[str, str, str], List]  # by taxpayer (two columns) and type of sessions
+
+
 class Worklist:
-    """The sessions of a warehouse, what is stored of them and was read, and what they lack."""
+    """The sessions to follow of a warehouse: those that lack something or may be listed again.
+
+    `followed` are rows of `FOLLOWED_SQL`, `awaited` of `AWAITED_SQL`; `lists` tell by taxpayer
+    and type of sessions which others are stored.
+    """
 
     def __init__(
         self,
-        sessions: pa.Table | None = None,
-        stored: pa.Table | None = None,
-        invoice_reads: pa.Table | None = None,
-        confirmed: pa.Table | None = None,
-        upo_reads: pa.Table | None = None,
+        followed: pa.Table | None = None,
         awaited: pa.Table | None = None,
+        lists: Lists | None = None,
     ) -> None:
         self._db = in_memory()
-        for name, rows, schema in (
-            ("sessions", sessions, SESSIONS.schema),
-            ("stored", stored, STORED),
-            ("invoice_reads", invoice_reads, INVOICE_READS.schema),
-            ("confirmed", confirmed, CONFIRMED),
-            ("upo_reads", upo_reads, UPO_READS.schema),
-            ("awaited", awaited, AWAITED),
-        ):
-            self._with_rows(schema.empty_table(), f"create table {name} as from arrow_rows")
-            if rows is not None:
-                self._with_rows(rows, f"insert into {name} by name from arrow_rows")
-        self._db.execute(f"alter table sessions add primary key ({', '.join(SESSIONS.key)})")
+        for name, rows, schema in (("followed", followed, FOLLOWED), ("awaited", awaited, AWAITED)):
+            rows = schema.empty_table() if rows is None else rows
+            self._with_rows(rows, f"create table {name} as from arrow_rows")
+        self._db.execute(f"alter table followed add primary key ({', '.join(SESSIONS.key)})")
+        self._lists = lists or {}
         self._changed: set[tuple[str, str]] = set()  # taxpayers of whom something new was listed
         self._oldest_open: dict[tuple[str, str, str], datetime] | None = None  # at first
-        self._lacking_at_first: dict[tuple[str, bool], dict[tuple[str, str], list[Row]]] = {}
+        self._lacking_at_first: dict[tuple[str, bool], _Apart] = {}
 
-    def _with_rows(self, rows: pa.Table, sql: str) -> None:
+    def _with_rows(self, rows: pa.Table, sql: str, **parameters: Any) -> None:
         self._db.register("arrow_rows", rows)
-        self._db.execute(sql)
+        self._db.execute(sql, parameters) if parameters else self._db.execute(sql)
         self._db.unregister("arrow_rows")
 
     def known(self, context: Context, session_type: str, since: datetime) -> Known:
         """Return what is known of the sessions that changed since a moment, by reference."""
         rows = self._db.execute(
-            f"select {', '.join(COMPARED)} from sessions where context_type = ? "
+            f"select {', '.join(COMPARED)} from followed where context_type = ? "
             "and context_id = ? and session_type = ? and date_updated >= ?",
             [context.type, context.id, session_type, since],
         ).fetchall()
@@ -86,8 +104,14 @@ class Worklist:
         rows = list(zip(*(sessions[name].to_pylist() for name in COMPARED), strict=True))
         changed = [place for place, row in enumerate(rows) if known.get(row[0]) != row]
         if changed:
+            stored = self._lists.get(
+                (context.type, context.id, sessions["session_type"][0].as_py())
+            )
             self._with_rows(
-                sessions.take(changed), "insert or replace into sessions by name from arrow_rows"
+                sessions.take(changed),
+                NOTE_SQL,
+                earliest=stored and stored.earliest,
+                since=stored and stored.since,
             )
             self._changed.add((context.type, context.id))
         known.update((row[0], row) for row in rows)
@@ -97,7 +121,7 @@ class Worklist:
         """Return the oldest date_updated of the sessions still open, not older than the reach."""
         if self._oldest_open is None:
             found = self._db.execute(
-                "select context_type, context_id, session_type, min(date_updated) from sessions "
+                "select context_type, context_id, session_type, min(date_updated) from followed "
                 f"where status_code in {OPEN_STATUS_CODES} and date_updated >= ? group by all",
                 [now - OPEN_SESSION_REACH],
             ).fetchall()
@@ -107,7 +131,7 @@ class Worklist:
     def reach(self, context: Context, session_type: str, since: datetime, count: int) -> datetime:
         """Return since when no more than `count` known sessions changed, not before `since`."""
         found = self._db.execute(
-            "select date_updated from sessions where context_type = ? and context_id = ? "
+            "select date_updated from followed where context_type = ? and context_id = ? "
             "and session_type = ? and date_updated >= ? "
             "order by date_updated desc limit 1 offset ?",
             [context.type, context.id, session_type, since, count],
@@ -176,11 +200,9 @@ class Worklist:
             return list(found_now.to_pylist())
         options = in_progress, receipts
         if options not in self._lacking_at_first:
-            found: dict[tuple[str, str], list[Row]] = {}
-            for row in self.lacking(in_progress=in_progress, receipts=receipts).to_pylist():
-                found.setdefault((row["context_type"], row["context_id"]), []).append(row)
-            self._lacking_at_first[options] = found
-        return self._lacking_at_first[options].get(key, [])
+            rows = self.lacking(in_progress=in_progress, receipts=receipts)
+            self._lacking_at_first[options] = _Apart(rows)
+        return self._lacking_at_first[options].of(key)
 
     def _add_awaited(self, context: Context, rows: list[Row], singles_a_list: float) -> None:
         """Add to each row its invoices that await their end, where to ask for them costs less."""
@@ -198,3 +220,20 @@ class Worklist:
             is_known = not row["missing_count"] and len(references) == row["unsettled_count"]
             is_cheaper = len(references) < singles_a_list * invoice_page_count(row)
             row["awaited"] = tuple(references) if is_known and is_cheaper else ()
+
+
+class _Apart:
+    """Rows of many taxpayers, of which one's become Python only when they are asked for."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        self._rows = rows
+        self._places: dict[tuple[str, str], list[int]] = {}
+        owners = zip(
+            *(rows[name].to_pylist() for name in ("context_type", "context_id")), strict=True
+        )
+        for place, owner in enumerate(owners):
+            self._places.setdefault(owner, []).append(place)
+
+    def of(self, owner: tuple[str, str]) -> list[Row]:
+        places = pa.array(self._places.get(owner, ()), pa.int64())
+        return list(self._rows.take(places).to_pylist())

@@ -132,7 +132,9 @@ def status(
     warehouse: Warehouse, now: datetime, *, in_progress: str = "failed"
 ) -> list[TaxpayerStatus]:
     """Return every taxpayer's state, at `now` (UTC), from the loaded tables alone."""
-    lacking = warehouse.worklist().lacking(in_progress=in_progress).to_pylist()
+    lacking: dict[Context, list[dict[str, Any]]] = {}
+    for row in warehouse.worklist().lacking(in_progress=in_progress).to_pylist():
+        lacking.setdefault(Context(row["context_type"], row["context_id"]), []).append(row)
     logs = _last_parts(warehouse)
     budgets = _budgets(warehouse, now)
     exported = _exported(warehouse)
@@ -140,9 +142,7 @@ def status(
     found = []
     for row in warehouse.rows(COUNTS_SQL, SYNC_LOG, SESSIONS, SESSION_INVOICES):
         context = Context(row.pop("context_type"), row.pop("context_id"))
-        own = [
-            w for w in lacking if (w["context_type"], w["context_id"]) == (context.type, context.id)
-        ]
+        own = lacking.get(context, [])
         parts = logs.get(context, [])
         budget = budgets.get(context, {})
         found.append(

@@ -34,9 +34,9 @@ from kseflow.errors import (
     WarehouseError,
     plain,
 )
+from kseflow.loading.cursor import Cursor, cursor_text
 from kseflow.loading.exports.package import Export, contents, request
 from kseflow.loading.exports.windows import AskedExport, Outcome, Window, outcome_of, ticks
-from kseflow.loading.kept import Cursor, cursor_text
 from kseflow.loading.share import Lane, Run, Share
 from kseflow.raw.tables import EXPORT_PACKAGES, INVOICE_METADATA
 
