@@ -9,6 +9,7 @@ import os
 import tomllib
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,13 @@ def _in_file(path: Path, name: str) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     """Parse a file, none as an empty one."""
+    return _parsed(path, text_of(path))
+
+
+@lru_cache(maxsize=8)  # else each of 10,000 taxpayers would have all the others' sections parsed
+def _parsed(path: Path, text: str) -> dict[str, Any]:
     try:
-        table = tomllib.loads(text_of(path))
+        table = tomllib.loads(text)
     except ValueError as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from None
     _refuse_misspelt(path, table)
@@ -74,6 +80,18 @@ def _read(path: Path) -> dict[str, Any]:
 
 def text_of(path: Path) -> str:
     """Return a file's text, none as empty; says of what an editor spoilt how to save it."""
+    try:
+        found = path.stat()
+        return _text(path, found.st_mtime_ns, found.st_size, found.st_ino)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+
+
+@lru_cache(maxsize=8)
+def _text(path: Path, *written: int) -> str:
+    """Read a file once as long as it is as it was `written`."""
     try:
         content = path.read_bytes()
         if b"\0" in content:
@@ -84,12 +102,8 @@ def text_of(path: Path) -> str:
                 "save it as UTF-8 without one"
             )
         return content.decode()
-    except FileNotFoundError:
-        return ""
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path} cannot be read: save it as UTF-8") from None
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _refuse_misspelt(path: Path, table: dict[str, Any]) -> None:
