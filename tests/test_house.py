@@ -20,15 +20,15 @@ CHAIN = 9  # modules, from a command to the farthest
 # From the top down; a module imports from its own layer and from those below.
 LAYERS = (
     {"cli"},
-    {"commands"},
-    {"demo", "progress", "terminal"},
+    {"commands", "dagster"},
+    {"demo", "deploy", "progress", "terminal"},
     {"columns", "console"},
     {"watch", "marts", "pages"},
     {"trends"},
     {"loading"},
     {"logins"},
     {"raw", "api"},
-    {"context", "database", "options", "settings", "words"},
+    {"context", "database", "options", "settings", "shard", "words"},
     {"clock", "constants", "errors", "files"},
 )
 

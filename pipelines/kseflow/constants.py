@@ -40,6 +40,7 @@ PRODUCTION_LIMITS = {
 WINDOW_MARGIN_S = 0.2
 
 REQUESTS_IN_FLIGHT = 32  # over all taxpayers
+MOST_SHARDS = 60  # each has one of the 60 requests a second that logins of one address may make
 ANSWER_BYTES = 2_000_000  # a page of 1,000 invoices, each with a link and some details
 JSON_VALUES = 2_000_000  # of one answer or `_metadata.json`; parsed they take 200 MB at most
 SIZE_FACTOR = 10  # times the documented size of anything is taken

@@ -15,7 +15,7 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from kseflow.clock import SystemClock
-from kseflow.constants import DATASET
+from kseflow.constants import DATASET, MEMORY_LIMIT
 from kseflow.errors import WarehouseError
 from kseflow.files import PROBLEMS, file_problem, make_private, private_files
 
@@ -57,6 +57,24 @@ def own_files(database: Path) -> list[Path]:
 def in_memory() -> duckdb.DuckDBPyConnection:
     """Open a database of its own that no file holds; files may be attached to it."""
     return _set_up(duckdb.connect(), "UTC")
+
+
+@contextmanager
+def attached_to(file: Path, source: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database as `file`, and another one, for reading only, as `source`."""
+    with in_memory() as connection:
+        connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
+        connection.execute("set preserve_insertion_order = false")
+        connection.execute(f"set temp_directory = {text_literal(f'{file}.tmp')}")
+        connection.execute(f"attach {text_literal(str(file))} as file")
+        if source is not None:
+            connection.execute(f"attach {text_literal(str(source))} as source (read_only)")
+        yield connection
+
+
+def text_literal(value: str) -> str:
+    """Write a text as SQL has it."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def opened(

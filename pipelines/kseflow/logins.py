@@ -5,6 +5,7 @@ One taxpayer stands directly in `[sources.ksef]`; several are named in `taxpayer
 """
 
 import logging
+from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
 from difflib import get_close_matches
@@ -26,6 +27,7 @@ from kseflow.context import Context, plain_id
 from kseflow.errors import ConfigurationError
 from kseflow.options import OPTIONS, Options
 from kseflow.settings import configuration_files, section, subsections, text_of, unknown
+from kseflow.shard import Shard
 
 Spec = TypeVar("Spec", bound=BaseConfiguration)
 log = logging.getLogger(__name__)
@@ -35,6 +37,9 @@ HELP = (
     "the environment), or .certificate instead of .token, in .dlt/config.toml and "
     ".dlt/secrets.toml"
 )
+
+
+KINDS = {"nip": "Nip", "internal_id": "InternalId", "nip_vat_ue": "NipVatUe"}
 
 
 @configspec
@@ -49,9 +54,6 @@ class TaxpayerConfiguration(BaseConfiguration):
     certificate: str | None = None
     private_key: str | None = None
     password: TSecretStrValue | None = None
-
-
-_IDENTIFIERS = {"Nip": "nip", "InternalId": "internal_id", "NipVatUe": "nip_vat_ue"}
 
 
 @configspec
@@ -117,23 +119,42 @@ def forget_environment() -> None:
     read[:] = [trace for trace in read if trace.key != "environment"]
 
 
-def configured_credentials(ids: Collection[str] = ()) -> list[Credentials]:
+def configured_credentials(
+    ids: Collection[str] = (), shard: Shard | None = None
+) -> list[Credentials]:
     """Return the login of every configured taxpayer, or of those with these identifiers.
 
-    A NIP may have dashes. Raises `ConfigurationError`, naming the taxpayer and what to change.
+    Of `shard` alone, if one is given. A NIP may have dashes. Raises `ConfigurationError`, naming
+    the taxpayer and what to change.
     """
-    names = taxpayer_names()
-    for where in left_out_sections(names):
+    named = taxpayer_names()
+    for where in left_out_sections(named):
         log.warning("%s is not named in taxpayers and is not loaded", where)
-    found = [credentials_of(name) for name in names] if names else [credentials_of(None)]
-    contexts = [credentials.context for credentials in found]
-    for context in contexts:
-        if contexts.count(context) > 1:
+    names: list[str | None] = [*named] or [None]
+    found = [credentials_of(name) for name in names if _may_be_of(shard, name)]
+    found = shard.own(found) if shard else found
+    contexts = Counter(credentials.context for credentials in found)
+    for context, count in contexts.items():
+        if count > 1:
             raise ConfigurationError(f"{context} is configured twice; keep one of the two")
     asked = {plain_id(each) for each in ids}
     for unheard_of in sorted(asked - {context.id for context in contexts}):
-        raise ConfigurationError(f"--nip {unheard_of}: no such taxpayer is configured")
+        where = f" in shard {shard}" if shard else ""
+        raise ConfigurationError(f"--nip {unheard_of}: no such taxpayer is configured{where}")
     return [credentials for credentials in found if not ids or credentials.context.id in asked]
+
+
+def _may_be_of(shard: Shard | None, name: str | None) -> bool:
+    """Tell whether a section's taxpayer may be of a shard, for less than a login of it costs."""
+    given = section(f"sources.ksef.{name}") if shard and name else {}
+    identifiers = [(kind, given[key]) for key, kind in KINDS.items() if given.get(key)]
+    if shard is None or len(identifiers) != 1:
+        return True
+    ((kind, value),) = identifiers
+    try:
+        return shard.has(Context(kind, plain_id(str(value))))
+    except ConfigurationError:  # told with the section's name
+        return True
 
 
 def taxpayer_names() -> list[str]:
@@ -146,7 +167,7 @@ def left_out_sections(names: Collection[str]) -> list[str]:
     """Return the taxpayers' sections in the files that `taxpayers`, where it is set, lacks."""
     there = sorted(subsections("sources.ksef") - set(names)) if names else []
     sections = [f"sources.ksef.{name}" for name in there]
-    return [where for where in sections if section(where).keys() & _IDENTIFIERS.values()]
+    return [where for where in sections if section(where).keys() & KINDS.keys()]
 
 
 def credentials_of(name: str | None) -> Credentials:
@@ -155,7 +176,7 @@ def credentials_of(name: str | None) -> Credentials:
     if name:
         _refuse_unknown(where, ())
     spec = _resolved(TaxpayerConfiguration(), where)
-    identifiers = {kind: getattr(spec, key) for kind, key in _IDENTIFIERS.items()}
+    identifiers = {kind: getattr(spec, key) for key, kind in KINDS.items()}
     given = {kind: str(value).strip() for kind, value in identifiers.items() if value}
     if not given:
         raise ConfigurationError(f"no taxpayer in {where}: {_hint(name) or HELP}")

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from kseflow.constants import EXPORTS_PER_HOUR, REQUESTS_IN_FLIGHT, SIZE_FACTOR, WARSAW
 from kseflow.errors import ConfigurationError
+from kseflow.shard import Shard
 
 Called = TypeVar("Called", bound=Callable[..., Any])
 SubjectType = Literal["Subject1", "Subject2", "Subject3", "SubjectAuthorized"]
@@ -80,6 +81,13 @@ class Options:
         least=1,
         most=1000,
     )
+    shard: Shard | None = _option(
+        None,
+        "load only this share of the taxpayers, 3/8 the third of eight, into a file of its own "
+        "(ksef-3-of-8-load.duckdb); kseflow build unites them. Shares of one address divide what "
+        "KSeF allows an address",
+        metavar="N/COUNT",
+    )
     size_factor: int = _option(
         SIZE_FACTOR,
         "how many times the size that KSeF documents an answer, invoice, part of a package or "
@@ -99,7 +107,7 @@ class Option:
     """One declaration: `choices` are allowed texts, `least` and `most` bound a number."""
 
     name: str
-    kind: type  # of a value: str, int, datetime or Path
+    kind: type  # of a value: str, int, datetime, Path or Shard
     default: Any
     help: str
     choices: tuple[str, ...] = ()
@@ -123,6 +131,8 @@ class Option:
             return f"a whole number from {self.least} to {self.most}"
         if self.kind is datetime:
             return "a day or moment, 2026-11-20 or 2026-11-20T08:00"
+        if self.kind is Shard:
+            return "a share of the taxpayers, 3/8 the third of eight"
         return ", ".join(self.choices) or "a folder"
 
     @property
@@ -170,7 +180,7 @@ def _read_one(option: Option, value: Any) -> Any:
         return moment(option.name, value)
     if option.kind is int:
         return _number(option, value)
-    return option.kind(value)
+    return Shard.of(value) if option.kind is Shard else option.kind(value)
 
 
 def _number(option: Option, value: Any) -> int:

@@ -61,7 +61,11 @@ class Copy:
             yield
 
     def process(self) -> subprocess.Popen[str]:
-        command = [str(Path(sys.executable).with_name("kseflow")), "load", "--build", "--quiet"]
+        kseflow = str(Path(sys.executable).with_name("kseflow"))
+        return self.started([kseflow, "load", "--build", "--quiet"])
+
+    def started(self, command: list[str]) -> subprocess.Popen[str]:
+        """Start a process that finds the taxpayers configured."""
         return subprocess.Popen(
             command,
             cwd=self.folder,
@@ -90,9 +94,12 @@ class Copy:
                 if len(stored) != len(set(stored)):
                     raise AssertionError(f"{table}: a row is stored twice")
                 found[table] = len(names - set(stored))
+        return found
+
+    def check_marts(self) -> None:
+        """Raise if analysts cannot read them."""
         with duckdb.connect(str(self.folder / "ksef.duckdb"), read_only=True) as connection:
             connection.sql("from marts.daily_outcomes").fetchall()
-        return found
 
 
 def run(kills: int, seed: int) -> dict[str, Any]:
@@ -119,6 +126,7 @@ def run(kills: int, seed: int) -> dict[str, Any]:
                 _, told = last.communicate()
             if last.returncode:
                 raise AssertionError(f"the load after the kills failed: {told}")
+            copy.check_marts()
             for table, count in copy.lacking().items():
                 lacking[table] += count
     return {"killed": killed, "ended before": ended, "lacking": lacking, "after s": sorted(lived)}

@@ -293,14 +293,19 @@ def make_clients(
     transport: httpx.AsyncBaseTransport | None = None,
     requests_in_flight: int = REQUESTS_IN_FLIGHT,
     size_factor: int = SIZE_FACTOR,
+    sharer_count: int = 1,
 ) -> list[KsefClient]:
-    """Return a client for each taxpayer; they share one way to KSeF, within one time box."""
+    """Return a client for each taxpayer; they share one way to KSeF, within one time box.
+
+    With so many processes (`sharer_count`) they share their address.
+    """
     gateway = Gateway(
         environment,
         box,
         transport=transport,
         requests_in_flight=requests_in_flight,
         size_factor=size_factor,
+        sharer_count=sharer_count,
     )
     return [KsefClient(gateway, login) for login in credentials]
 

@@ -54,17 +54,19 @@ class Gateway:
         transport: httpx.AsyncBaseTransport | None = None,
         requests_in_flight: int = REQUESTS_IN_FLIGHT,
         size_factor: int = SIZE_FACTOR,
+        sharer_count: int = 1,
     ) -> None:
         """Talk to `environment`: `production`, `demo`, `test` or a base URL.
 
-        What comes may have `size_factor` times its documented size.
+        What comes may have `size_factor` times its documented size. So many processes
+        (`sharer_count`) share the address, and what KSeF allows that.
         """
         self.size_factor = size_factor
         self.base_url = base_url_of(environment)
         self.box = box
         self.gate = Gate(requests_in_flight)
         self.public_keys = PublicKeys()
-        self.shared_groups = {group: Sent() for group in SHARED_GROUPS}
+        self.shared_groups = {group: Sent(sharer_count) for group in SHARED_GROUPS}
         self._transport = transport or _Pools(usable_proxy_of(self.base_url), requests_in_flight)
 
     async def aclose(self) -> None:

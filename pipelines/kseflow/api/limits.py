@@ -57,8 +57,11 @@ class Spending:
 class Sent:
     """What was sent of one group of endpoints: when, what is on its way, and until when none.
 
-    Who waits for room holds `turn`; the others wait for that.
+    Who waits for room holds `turn`; the others wait for that. What KSeF allows is divided among
+    so many processes (`sharer_count`), which know nothing of each other.
     """
+
+    sharer_count: int = 1
 
     times: list[float] = field(default_factory=list)
     in_flight_count: int = 0
@@ -146,7 +149,10 @@ class SlidingWindows:
         return self._sent.setdefault(group, Sent())
 
     def _limit(self, group: str) -> tuple[int, int, int]:
-        return self.limits.get(group) or PRODUCTION_LIMITS.get(group) or self.limits["other"]
+        limit = self.limits.get(group) or PRODUCTION_LIMITS.get(group) or self.limits["other"]
+        sharers = sent.sharer_count if (sent := self._sent.get(group)) else 1
+        second, minute, hour = (max(n // sharers, 1) if n > 0 else n for n in limit)
+        return second, minute, hour
 
     def _recent(self, group: str) -> list[float]:
         """Return the times that a window still counts.

@@ -25,10 +25,12 @@ from kseflow.commands.shared import (
     told_in_plain_english,
     with_options,
 )
+from kseflow.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from kseflow.loading.summary import LoadSummary
     from kseflow.marts.build import BuildSummary
+    from kseflow.shard import Shard
 
 LONGEST = 366 * 24 * 60  # minutes
 Only = Annotated[
@@ -72,7 +74,6 @@ def load(
     from kseflow.loading.run import load as run_load
     from kseflow.logins import configured_options
     from kseflow.marts.build import build_marts
-    from kseflow.marts.publish import last_published
     from kseflow.progress import narrated
     from kseflow.terminal import print_build, print_load
 
@@ -83,7 +84,7 @@ def load(
         voice = partial(narrated, console, level=level, quiet=quiet, as_json=log_json)
         more: dict[str, Any] = {"environment": environment, "nips": nip or (), "only": only or ()}
         if build:
-            last_published(database)  # refuses now, not after the load, what is somebody else's
+            _check_build(database, asked["shard"])
         with voice(what="logging in") as narrator, _stopping(box, console):
             more |= {"box": box, "watch": narrator.watch, "lock_wait_s": wait}
             summary = run_load(database, **more, **asked)
@@ -98,6 +99,17 @@ def load(
             elif built is not None:
                 print_build(built, as_json=False, quiet=True)
     raise typer.Exit(_exit_code(summary, built))
+
+
+def _check_build(database: Path, shard: "Shard | None") -> None:
+    """Refuse now, not after the load, what cannot be built, or a file that is somebody else's."""
+    from kseflow.marts.publish import last_published
+
+    if shard is not None:
+        raise ConfigurationError(
+            "--build builds from all shards: run kseflow build when their loads have ended"
+        )
+    last_published(database)
 
 
 def _exit_code(summary: "LoadSummary", built: "BuildSummary | None") -> Exit:

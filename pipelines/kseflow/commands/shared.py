@@ -19,6 +19,7 @@ from kseflow.errors import ConfigurationError, KsefError
 from kseflow.files import file_problem, private_files
 from kseflow.options import OPTIONS, Called, Option
 from kseflow.options import moment as read_moment
+from kseflow.shard import Shard
 
 EMULATOR = "pip install 'kseflow[emulator]' brings the emulator of KSeF that this needs"
 
@@ -97,6 +98,17 @@ def moment(text: str) -> datetime:
         raise typer.BadParameter(str(error)) from None
 
 
+def share(text: str) -> Shard:
+    """Read a share of the taxpayers."""
+    try:
+        return Shard.of(text)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+PARSERS: dict[type, Any] = {datetime: moment, Shard: share}
+
+
 def with_options(command: Called) -> Called:
     """Give a command that takes `**options` a flag for each, which is None when it is left out."""
     own = signature(command)
@@ -131,6 +143,6 @@ def _flag(option: Option) -> Any:
         metavar=option.metavar,
         min=option.least,
         max=option.most,
-        parser=moment if option.kind is datetime else None,
+        parser=PARSERS.get(option.kind),
         rich_help_panel="What is loaded and how; all but --since may stand in config.toml",
     )

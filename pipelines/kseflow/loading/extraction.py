@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kseflow.api.client import KsefClient
+from kseflow.api.limits import Gate
 from kseflow.clock import Loop, TimeBox
 from kseflow.constants import WARSAW
 from kseflow.errors import ConfigurationError
@@ -73,7 +74,7 @@ class Extraction:
         for (context, group), times in warehouse.request_times(now).items():
             if context in clients:
                 clients[context].windows.restore(group, times)
-        gate = self.clients[0].gateway.gate
+        gate = self.clients[0].gateway.gate if self.clients else Gate(1)  # a shard of nobody
         self._kept = Kept(self._box, gate, {name: cursors(name) for name in WITH_CURSORS})
         since = self._options.since
         run = Run(

@@ -19,6 +19,7 @@ from kseflow.database import Hold, causes, load_file, locked, warehouse_error, w
 from kseflow.errors import ConfigurationError, WarehouseError
 from kseflow.loading.extraction import Extraction
 from kseflow.loading.resources import resources
+from kseflow.loading.shards import begin_shard
 from kseflow.loading.summary import LoadSummary
 from kseflow.loading.taxpayer import load_share
 from kseflow.loading.warehouse import Warehouse
@@ -30,6 +31,7 @@ from kseflow.logins import (
 )
 from kseflow.options import DEFAULTS, Options, with_options
 from kseflow.settings import unknown
+from kseflow.shard import refuse_another_split
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +72,12 @@ def load(
     cannot be used.
     """
     asked = configured_options(**options)
+    shard = asked.shard
+    refuse_another_split(database, shard)
     if credentials is None:
-        credentials = configured_credentials(nips)
+        credentials = configured_credentials(nips, shard)
+    elif shard is not None:
+        credentials = shard.own(credentials)
     box = box or TimeBox(SystemClock(), max_time_s)
     clients = make_clients(
         environment or configured_environment(),
@@ -79,8 +85,11 @@ def load(
         box,
         requests_in_flight=asked.requests_in_flight,
         size_factor=asked.size_factor,
+        sharer_count=shard.count if shard else 1,
     )
-    file = load_file(database)
+    file = load_file(shard.file(database) if shard else database)
+    if shard is not None:
+        begin_shard(load_file(database), file, shard, lock_wait_s)
     return load_clients(clients, file, box, asked, only=only, lock_wait_s=lock_wait_s, watch=watch)
 
 

@@ -37,12 +37,15 @@ def ksef_source(
     """
     box = TimeBox(SystemClock(), max_time_s)
     asked = Options(**options)
+    shard = asked.shard
+    logins = credentials or configured_credentials(shard=shard)
     clients = make_clients(
         environment,
-        credentials or configured_credentials(),
+        shard.own(logins) if shard else logins,
         box,
         requests_in_flight=asked.requests_in_flight,
         size_factor=asked.size_factor,
+        sharer_count=shard.count if shard else 1,
     )
     forget_environment()
     return resources(Extraction(clients, box, asked, load_share), until_commit=False)

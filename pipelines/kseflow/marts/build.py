@@ -24,6 +24,7 @@ from kseflow.marts.publish import LeftOut, Published, last_published, publish
 from kseflow.marts.rounds import BuildFailed as BuildFailed
 from kseflow.marts.rounds import Rounds, step_text
 from kseflow.marts.snapshot import QUIET_S, copy_between_commits, remove
+from kseflow.marts.unite import unite
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,9 @@ def build_marts(
     """Build the marts from what was loaded, test them, and publish them as `database`.
 
     `database` is the analysts' file, as for `kseflow.load`; the marts are built also when nothing
-    changed if `full`. Raises as `build` does.
+    changed if `full`. What shards loaded is united before. Raises as `build` does.
     """
+    unite(database, lock_wait_s=lock_wait_s)
     analysts = database if publish else None
     return build(load_file(database), analysts, lock_wait_s=lock_wait_s, full=full)
 
