@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-COMMANDS = ("load", "status", "build", "report", "check", "doctor", "upo", "demo", "emulate")
+COMMANDS = (
+    "load",
+    "status",
+    "build",
+    "report",
+    "check",
+    "doctor",
+    "upo",
+    "systemd",
+    "demo",
+    "emulate",
+)
 
 app = typer.Typer(
     name="kseflow",
