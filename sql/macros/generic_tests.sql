@@ -1,7 +1,7 @@
 {# The columns together are a key. Groups by a hash first: a tenth of the memory of the texts. #}
 {% test unique_combination(model, columns) %}
 with suspects as (
-    select hash({{ columns | join(', ') }}) as key_hash
+    select {{ kseflow.hash_of(columns) }} as key_hash
     from {{ model }}
     group by 1
     having count(*) > 1
@@ -9,8 +9,8 @@ with suspects as (
 
 select {{ columns | join(', ') }}, count(*) as row_count
 from {{ model }}
-where hash({{ columns | join(', ') }}) in (select key_hash from suspects)
-group by all
+where {{ kseflow.hash_of(columns) }} in (select key_hash from suspects)
+group by {{ columns | join(', ') }}
 having count(*) > 1
 {% endtest %}
 

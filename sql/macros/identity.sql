@@ -13,7 +13,7 @@
 {# The seller that a refusal names, else the company that sent it. #}
 {% macro seller_of_refused(reason) -%}
     coalesce(
-        nullif(regexp_extract({{ reason }}, 'NIP: ([0-9]{10})', 1), ''),
+        {{ kseflow.first_group(reason, kseflow.literal('NIP: ([0-9]{10})')) }},
         {{ kseflow.company_nip() }}
     )
 {%- endmacro %}
@@ -22,29 +22,28 @@
 {% macro original_ksef_number(extensions, details) -%}
     coalesce(
         {{ kseflow.json_value(extensions, '$.originalKsefNumber') }},
-        nullif(regexp_extract(
-            {{ details }}, '[0-9]{10}-[0-9]{8}-[0-9A-F]{12}-[0-9A-F]{2}'
-        ), '')
+        {{ kseflow.first_group(
+            details, kseflow.literal('([0-9]{10}-[0-9]{8}-[0-9A-F]{12}-[0-9A-F]{2})')) }}
     )
 {%- endmacro %}
 
 {% macro original_session(extensions, details) -%}
     coalesce(
         {{ kseflow.json_value(extensions, '$.originalSessionReferenceNumber') }},
-        nullif(regexp_extract(
-            {{ details }}, '[0-9]{8}-[A-Z]{2}-[0-9A-F]{10}-[0-9A-F]{10}-[0-9A-F]{2}'
-        ), '')
+        {{ kseflow.first_group(
+            details, kseflow.literal('([0-9]{8}-[A-Z]{2}-[0-9A-F]{10}-[0-9A-F]{10}-[0-9A-F]{2})')) }}
     )
 {%- endmacro %}
 
 {# A text as programs write it into a file's name: FV/2026/1 is fv_2026_1. #}
 {% macro as_file_name(text) -%}
-    nullif(trim({{ kseflow.all_replaced('lower(' ~ text ~ ')', '[^0-9a-ząćęłńóśźż]+', '_') }}, '_'), '')
+    nullif({{ kseflow.all_replaced(kseflow.all_replaced(kseflow.lower_case(text), '[^0-9a-ząćęłńóśźż]+', '_'),
+        '^_|_$', '') }}, '')
 {%- endmacro %}
 
 {# A file's name without its ending; null for one too plain to be a number, such as 1.xml. #}
 {% macro file_stem(file_name) -%}
-    case when length({{ file_name }}) >= 8 and regexp_matches({{ file_name }}, '[0-9]')
+    case when length({{ file_name }}) >= 8 and {{ kseflow.is_match(file_name, kseflow.literal('[0-9]')) }}
         then {{ kseflow.as_file_name(kseflow.all_replaced(file_name, '[.][Xx][Mm][Ll]$', '')) }}
     end
 {%- endmacro %}

@@ -6,5 +6,5 @@
 {%- endmacro %}
 
 {% macro rate(numerator, denominator) -%}
-    cast({{ numerator }} as double) / nullif({{ denominator }}, 0)
+    {{ kseflow.as_double(numerator) }} / nullif({{ denominator }}, 0)
 {%- endmacro %}

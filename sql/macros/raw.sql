@@ -9,7 +9,7 @@
         select
         {%- for column in kseflow.source_columns(table) %}
             {% if loaded is none or column.name in lacking -%}
-                cast(null as {{ column.data_type }}) as {{ column.name }}
+                {{ kseflow.as_type('null', column.data_type) }} as {{ column.name }}
             {%- else -%}
                 {{ column.name }}
             {%- endif -%}
@@ -22,12 +22,12 @@
             {%- if var('kseflow_left_out') %}
             where context_type || ':' || context_id not in (
                 {%- for taxpayer in var('kseflow_left_out') -%}
-                    '{{ taxpayer | replace("'", "''") }}'{{ ", " if not loop.last }}
+                    {{ kseflow.literal(taxpayer) }}{{ ", " if not loop.last }}
                 {%- endfor -%}
             )
             {%- endif %}
         {%- endif %}
-    )
+    ) as {{ table }}
 {%- endmacro %}
 
 {% macro source_columns(table) -%}

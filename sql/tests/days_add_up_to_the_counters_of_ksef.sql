@@ -8,17 +8,17 @@ with days as (
         sum(failed_count) as failed,
         sum(unread_count) as unread
     from {{ ref('daily_outcomes') }}
-    group by all
+    group by {{ grain }}
 ),
 
 sessions as (
     select
         {{ grain }},
-        coalesce(sum(accepted_count) filter (where not is_open), 0) as ksef_accepted,
-        coalesce(sum(failed_count) filter (where not is_open), 0) as ksef_failed,
+        coalesce({{ sum_where('accepted_count', 'not is_open') }}, 0) as ksef_accepted,
+        coalesce({{ sum_where('failed_count', 'not is_open') }}, 0) as ksef_failed,
         sum(unread_count) as ksef_unread
     from {{ ref('sessions') }}
-    group by all
+    group by {{ grain }}
 )
 
 select *

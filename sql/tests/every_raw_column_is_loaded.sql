@@ -12,7 +12,10 @@
 
 select table_name, lacking_columns, 'run kseflow load, which adds them' as what_to_do
 from (
-    values (null, null)
-    {%- for table, columns in found %}, ('{{ table }}', '{{ columns }}'){% endfor %}
-) as tables (table_name, lacking_columns)
-where table_name is not null
+    select '' as table_name, '' as lacking_columns
+    {%- for table, columns in found %}
+    union all
+    select '{{ table }}', '{{ columns }}'
+    {%- endfor %}
+) as tables
+where table_name != ''

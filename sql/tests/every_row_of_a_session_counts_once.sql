@@ -4,7 +4,7 @@ with days as (
         context_type, context_id,
         sum(decided_count - from_counters_count + pending_count) as in_days
     from {{ ref('daily_outcomes') }}
-    group by all
+    group by context_type, context_id
 ),
 
 sessions as (
@@ -17,14 +17,14 @@ sessions as (
             else 0
         end) as in_sessions
     from {{ ref('sessions') }}
-    group by all
+    group by context_type, context_id
 ),
 
 unlisted as (
     select context_type, context_id, count(*) as in_no_session
     from {{ ref('invoices') }}
     where session_type = 'Unknown'
-    group by all
+    group by context_type, context_id
 )
 
 select *

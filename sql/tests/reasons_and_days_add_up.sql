@@ -3,22 +3,22 @@
 with days as (
     select {{ grain }}, sum(failed_count + uncounted_failed_count) as in_days
     from {{ ref('daily_outcomes') }}
-    group by all
+    group by {{ grain }}
 ),
 
 reasons as (
     select
         {{ grain }},
         sum(failed_count) as in_reasons,
-        sum(failed_count) - any_value(all_failed_count) as difference_count
+        sum(failed_count) - max(all_failed_count) as difference_count
     from {{ ref('failure_reasons') }}
-    group by all
+    group by {{ grain }}
 ),
 
 by_session as (
     select {{ grain }}, sum(failed_count) as in_sessions
     from {{ ref('session_reasons') }}
-    group by all
+    group by {{ grain }}
 )
 
 select *

@@ -8,5 +8,5 @@ select '{{ mart }}' as mart, context_type, context_id, count(*) as row_count
 from {{ ref(mart) }}
 where false
 {%- for column in kseflow.not_null_columns(mart) %} or {{ column }} is null {%- endfor %}
-group by all
+group by context_type, context_id
 {%- endfor %}

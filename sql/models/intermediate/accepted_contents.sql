@@ -3,6 +3,7 @@
 {% set columns = ['context_type', 'context_id', 'session_reference_number',
     'invoice_reference_number', 'ksef_number', 'invoice_hash', 'invoice_number',
     'invoice_file_name', 'submitted_at', 'accepted_at'] %}
+{% set of_session = ['session_reference_number', 'invoice_reference_number', 'invoice_file_name'] %}
 
 with sold as (
     select * from {{ ref('stg_invoice_metadata') }} where subject_type = 'Subject1'
@@ -23,14 +24,13 @@ corrections as (
 
 -- Sent by another program of the company, or not read yet: the export knows it all the same.
 only_exported as (
-    select * from sold anti join sent using (ksef_number)
+    select * from sold where not {{ is_in('sold', 'sent', ['ksef_number']) }}
 ),
 
 contents as (
     select * from sent
-    union all by name
-    select {{ columns | reject('in', ['session_reference_number', 'invoice_reference_number',
-        'invoice_file_name']) | join(', ') }}
+    union all
+    select {{ filled(columns, of_session, as_type('null', 'varchar')) }}
     from only_exported
 )
 

@@ -2,8 +2,8 @@
 
 {% set taxpayer = 'context_type, context_id' %}
 {% set day = 'coalesce(sessions.created_day, ' ~ warsaw_day('accepted_at') ~ ')' %}
-{% set stored_by = "coalesce(invoices.stored_at, invoices.accepted_at + interval '"
-    ~ var('storage_hours') ~ " hours')" %}
+{% set stored_by = 'coalesce(invoices.stored_at, '
+    ~ hours_after('invoices.accepted_at', var('storage_hours')) ~ ')' %}
 
 with sent as (
     select
@@ -41,6 +41,6 @@ select
     false as has_row,
     false as has_receipt,
     'exported' as export_state
-from {{ ref('stg_invoice_metadata') }}
-anti join sent using ({{ taxpayer }}, ksef_number)
+from {{ ref('stg_invoice_metadata') }} as exported
 where subject_type = 'Subject1'
+    and not {{ is_in('exported', 'sent', ['context_type', 'context_id', 'ksef_number']) }}

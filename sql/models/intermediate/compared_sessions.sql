@@ -3,7 +3,7 @@
 
 with counted as (
     select
-        states.* exclude (total_invoice_count, accepted_invoice_count, failed_invoice_count),
+        states.*,
         total_invoice_count as invoice_count,
         accepted_invoice_count as accepted_count,
         failed_invoice_count as failed_count,
@@ -23,7 +23,7 @@ with counted as (
         copy.as_of,
         copy.as_of_day
     from {{ ref('session_states') }} as states
-    left join {{ ref('copy_moment') }} as copy on true
+    left join {{ ref('copy_moment') }} as copy on 1 = 1
     left join {{ ref('stored_counts') }} using (context_type, context_id, session_reference_number)
     left join {{ ref('session_readings') }} as readings
         using (context_type, context_id, session_reference_number)

@@ -35,7 +35,8 @@ whole as (
             as what_to_do,
         session_failed_count + unclassified_failed_count as failed_count,
         created_at as failed_at,
-        coalesce(reason, status_description) as example_reason
+        coalesce(reason, status_description) as example_reason,
+        null as example_invoice
     from sessions
     inner join {{ ref('failure_categories') }} as categories
         on categories.category
@@ -46,10 +47,10 @@ whole as (
 select
     {{ session }}, day, category, normalised_message, {{ what }},
     cast(sum(failed_count) as bigint) as failed_count,
-    cast(count(*) filter (where failed_count = 0) as bigint) as open_failed_count,
+    cast({{ count_where('failed_count = 0') }} as bigint) as open_failed_count,
     min(failed_at) as first_at,
     max(failed_at) as last_at,
     min(example_reason) as example_reason,
     min(example_invoice) as example_invoice
-from (select * from single union all by name select * from whole)
-group by all
+from (select * from single union all select * from whole) as counted
+group by {{ session }}, day, category, normalised_message, {{ what }}

@@ -1,5 +1,7 @@
 {% set subject = 'context_type, context_id, subject_type' %}
-{% set epoch = "timestamptz '1970-01-01 00:00:00+00'" %}
+{% set epoch = as_type("'1970-01-01 00:00:00+00'", 'timestamp with time zone') %}
+{% set earlier = 'over (partition by ' ~ subject ~ ' order by begin_ticks, end_ticks '
+    ~ 'rows between unbounded preceding and 1 preceding)' %}
 
 -- KSeF counts in ten-millionths of a second.
 with windows as (
@@ -16,13 +18,9 @@ with windows as (
 sorted as (
     select
         *,
-        max(next_from) over earlier as reached_at,
-        max(end_ticks) over earlier as reached_ticks
+        max(next_from) {{ earlier }} as reached_at,
+        max(end_ticks) {{ earlier }} as reached_ticks
     from windows
-    window earlier as (
-        partition by {{ subject }} order by begin_ticks, end_ticks
-        rows between unbounded preceding and 1 preceding
-    )
 )
 
 select {{ subject }}, 'gap' as kind, reached_at as hole_from, requested_from as hole_to

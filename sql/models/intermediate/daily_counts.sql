@@ -1,14 +1,13 @@
 {% set grain = 'context_type, context_id, session_type, day' %}
 {% set session = 'context_type, context_id, session_reference_number' %}
-{% set counts = ['accepted', 'failed', 'rejected', 'duplicate', 'system_error', 'cancelled',
-    'session_failed', 'unclassified_failed', 'uncounted_failed', 'unaccounted', 'undated',
-    'from_counters', 'pending', 'unread', 'accepted_in_rows', 'corrected', 'failed_first'] %}
+{% set of_sessions = ['accepted_count', 'failed_count', 'rejected_count', 'duplicate_count',
+    'system_error_count', 'cancelled_count', 'session_failed_count', 'unclassified_failed_count',
+    'uncounted_failed_count', 'unaccounted_count', 'undated_count', 'from_counters_count',
+    'accepted_in_rows_count'] %}
+{% set of_rows = ['corrected_count', 'failed_first_count'] %}
+{% set counts = of_sessions + of_rows + ['pending_count', 'unread_count'] %}
 
-with sessions as (
-    select * from {{ ref('compared_sessions') }}
-),
-
-corrections as (
+with corrections as (
     select distinct
         resolved_context_type as context_type,
         resolved_context_id as context_id,
@@ -29,32 +28,32 @@ rows_of_day as (
         case when sessions.basis = 'rows' and failures.is_first_attempt then 1 end
             as failed_first_count
     from {{ ref('judged_submissions') }} as submissions
-    left join sessions using ({{ session }})
+    left join {{ ref('compared_sessions') }} as sessions using ({{ session }})
     left join corrections using ({{ session }}, ksef_number)
     left join {{ ref('judged_failures') }} as failures using ({{ session }}, invoice_reference_number)
 ),
 
 parts as (
-    select *, case when basis = 'rows' then accepted_count end as accepted_in_rows_count
-    from {{ ref('decided_days') }}
-    union all by name
-    select * from rows_of_day
+    select {{ grain }}, {{ filled(counts, of_rows + ['unread_count'], 0) }} from (
+        select *, case when basis = 'rows' then accepted_count end as accepted_in_rows_count
+        from {{ ref('decided_days') }}
+    ) as decided
+    union all
+    select {{ grain }}, {{ filled(counts, of_sessions + ['unread_count'], 0) }} from rows_of_day
     where coalesce(pending_count, corrected_count, failed_first_count) is not null
-    union all by name
+    union all
     select
-        {{ session }}, session_type, created_day as day,
-        unread_count,
-        case when basis = 'open' then greatest(invoice_count - stored_invoice_count, 0) end
-            as pending_count
-    from sessions
+        context_type, context_id, session_type, created_day, {{ filled(counts[:-2], counts, 0) }},
+        case when basis = 'open' then greatest(invoice_count - stored_invoice_count, 0) end,
+        unread_count
+    from {{ ref('compared_sessions') }}
     where unread_count > 0
 )
 
 select
     {{ grain }},
     {%- for count in counts %}
-    cast(coalesce(sum({{ count }}_count), 0) as bigint) as {{ count }}_count
-    {{- ',' if not loop.last }}
+    cast(coalesce(sum({{ count }}), 0) as bigint) as {{ count }}{{ ',' if not loop.last }}
     {%- endfor %}
 from parts
-group by all
+group by {{ grain }}

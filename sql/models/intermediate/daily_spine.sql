@@ -9,6 +9,7 @@ select
     firsts.context_type,
     firsts.context_id,
     firsts.session_type,
-    cast({{ days_from_to('firsts.first_day', 'copy.as_of_day') }} as date) as day
+    {{ day_of_row('firsts.first_day') }} as day
 from firsts
 cross join {{ ref('copy_moment') }} as copy
+{{ join_each_day('firsts.first_day', 'copy.as_of_day') }}

@@ -1,11 +1,14 @@
 {% set grain = 'context_type, context_id, session_type' %}
+{% set by_company = 'over (partition by company_nip ' %}
+{% set up_to_the_day = by_company ~ 'order by day rows between unbounded preceding and current row)' %}
+{% set within_reach_of_a_name = by_company ~ within_days('day', var('file_name_reach_days')) ~ ')' %}
 {% set counts = ['accepted', 'failed', 'rejected', 'duplicate', 'system_error', 'cancelled',
     'session_failed', 'unclassified_failed', 'uncounted_failed', 'unaccounted', 'undated',
     'from_counters', 'pending', 'unread', 'accepted_in_rows', 'corrected', 'failed_first'] %}
 
 with counted as (
     select
-        {{ grain }}, day,
+        {{ grain }}, day, {{ company_nip() }} as company_nip,
         {%- for count in counts %}
         coalesce(counts.{{ count }}_count, 0) as {{ count }}_count,
         {%- endfor %}
@@ -19,19 +22,12 @@ with counted as (
 -- A correction is of the company, whichever of its identifiers failed before.
 awaited as (
     select
-        *,
-        sum(unclassified_failed_count) over up_to_the_day as unread_failures,
-        sum(from_counters_count - session_failed_count) over up_to_the_day as unread_invoices,
-        sum(named_failure_count) over within_reach_of_a_name as named_failures
+        company_nip, day,
+        sum(sum(unclassified_failed_count)) {{ up_to_the_day }} as unread_failures,
+        sum(sum(from_counters_count - session_failed_count)) {{ up_to_the_day }} as unread_invoices,
+        sum(sum(named_failure_count)) {{ within_reach_of_a_name }} as named_failures
     from counted
-    window up_to_the_day as (
-        partition by {{ company_nip() }} order by day
-        range between unbounded preceding and current row
-    ),
-    within_reach_of_a_name as (
-        partition by {{ company_nip() }} order by day
-        range between interval '{{ var("file_name_reach_days") }} days' preceding and current row
-    )
+    group by company_nip, day
 ),
 
 -- An acceptance may turn out to follow a failure that is not read yet, or to bear the name of a
@@ -39,7 +35,7 @@ awaited as (
 -- is a first attempt.
 attempted as (
     select
-        *,
+        counted.*,
         accepted_in_rows_count - corrected_count as first_pass_count,
         cast(from_counters_count - session_failed_count as bigint) as unread_attempt_count,
         cast(least(
@@ -47,7 +43,8 @@ attempted as (
             unread_failures + least(nameless_count, named_failures)
         ) as bigint) as doubtful_pass_count,
         cast(least(failed_first_count, unread_invoices) as bigint) as doubtful_failure_count
-    from awaited
+    from counted
+    inner join awaited using (company_nip, day)
 )
 
 select

@@ -1,6 +1,9 @@
 {% set session = 'context_type, context_id, session_reference_number' %}
 {% set known = ['rejected', 'duplicate', 'system_error', 'cancelled'] %}
-{% set unknown = ['session_failed', 'unclassified_failed'] %}
+{% set only_counters = ['session_failed_count', 'unclassified_failed_count',
+    'uncounted_failed_count', 'unaccounted_count', 'undated_count'] %}
+{% set counts = ['accepted_count', 'failed_count', 'pending_count', 'rejected_count',
+    'duplicate_count', 'system_error_count', 'cancelled_count'] + only_counters %}
 
 with closed as (
     select * from {{ ref('compared_sessions') }} where basis != 'open'
@@ -9,17 +12,15 @@ with closed as (
 -- A session whose rows are all here counts on the days on which they were sent.
 by_rows as (
     select
-        {{ session }}, session_type, basis,
-        submissions.submitted_day as day,
+        {{ session }}, closed.session_type, basis, submissions.submitted_day as day,
         {%- for outcome in ['accepted', 'pending'] + known %}
-        count(*) filter (where submissions.outcome = '{{ outcome }}') as {{ outcome }}_count,
+        {{ count_where("submissions.outcome = '" ~ outcome ~ "'") }} as {{ outcome }}_count,
         {%- endfor %}
-        count(*) filter (where submissions.outcome not in ('accepted', 'pending')) as failed_count
+        {{ count_where("submissions.outcome not in ('accepted', 'pending')") }} as failed_count
     from closed
-    inner join (select * exclude (session_type) from {{ ref('judged_submissions') }}) as submissions
-        using ({{ session }})
+    inner join {{ ref('judged_submissions') }} as submissions using ({{ session }})
     where basis = 'rows'
-    group by all
+    group by {{ session }}, closed.session_type, basis, submissions.submitted_day
 ),
 
 -- Any other one counts as KSeF counts it, on its own day, which is that of all invoices of a batch.
@@ -46,10 +47,13 @@ by_counters as (
 
 select
     {{ session }}, session_type, basis, day,
-    {%- for count in ['accepted', 'failed', 'pending', 'uncounted_failed', 'unaccounted', 'undated']
-        + known + unknown %}
-    cast(coalesce({{ count }}_count, 0) as bigint) as {{ count }}_count,
+    {%- for count in counts %}
+    cast(coalesce({{ count }}, 0) as bigint) as {{ count }},
     {%- endfor %}
     cast(case when basis = 'counters' then accepted_count + failed_count else 0 end as bigint)
         as from_counters_count
-from (select * from by_rows union all by name select * from by_counters)
+from (
+    select {{ session }}, session_type, basis, day, {{ filled(counts, only_counters, 0) }} from by_rows
+    union all
+    select {{ session }}, session_type, basis, day, {{ filled(counts) }} from by_counters
+) as parts

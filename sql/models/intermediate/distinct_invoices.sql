@@ -1,8 +1,12 @@
 {% set invoice = 'context_type, context_id, ksef_number' %}
+{% set names = [] %}
+{%- for subject_type in kseflow.roles().values() %}
+    {%- do names.append("max(case when subject_type = '" ~ subject_type ~ "' then subject_type end)") %}
+{%- endfor %}
 
 -- Most numbers are in one row; grouping by a hash first finds the others without their texts.
 with exported as (
-    select *, hash(ksef_number) as number_hash from {{ ref('stg_invoice_metadata') }}
+    select *, {{ hash_of(['ksef_number']) }} as number_hash from {{ ref('stg_invoice_metadata') }}
 ),
 
 repeated as (
@@ -14,15 +18,15 @@ parts as (
     select
         {{ invoice }},
         {%- for role, subject_type in kseflow.roles().items() %}
-        bool_or(subject_type = '{{ subject_type }}') as is_{{ role }},
+        {{ any_where("subject_type = '" ~ subject_type ~ "'") }} as is_{{ role }},
         {%- endfor %}
-        string_agg(subject_type, ', ' order by subject_type) as subject_types,
+        {{ listed(names) }} as subject_types,
         min(subject_type) as first_subject_type,
         row_number() over (
             partition by ksef_number order by min(subject_type), context_type desc, context_id
         ) = 1 as counts_once
     from exported
-    semi join repeated using (number_hash)
+    where number_hash in (select number_hash from repeated)
     group by {{ invoice }}
 )
 

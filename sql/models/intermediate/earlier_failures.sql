@@ -29,5 +29,5 @@ where (invoice_hash is not null and previous_by_invoice_hash is not null)
     or (
         invoice_file_name is not null
         and submitted_at
-            <= previous_by_invoice_file_name + interval '{{ var("file_name_reach_days") }} days'
+            <= {{ hours_after('previous_by_invoice_file_name', 24 * var('file_name_reach_days')) }}
     )

@@ -25,21 +25,24 @@ matches as (
     select
         kinds.*,
         coalesce(patterns.category, statuses.category, 'unknown') as category,
-        nullif(regexp_extract(kinds.normalised_message, patterns.pattern, 1), '') as xml_element,
+        {{ first_group('kinds.normalised_message', 'patterns.pattern') }} as xml_element,
         patterns.xml_rule,
         coalesce(patterns.specificity, case when statuses.category is null then 0 else 2 end)
-            as specificity
+            as specificity,
+        row_number() over (
+            partition by kinds.status_code, kinds.normalised_message order by patterns.priority
+        ) as place
     from kinds
     left join {{ ref('invoice_statuses') }} as statuses
         on kinds.status_code = statuses.status_code
     left join {{ ref('failure_patterns') }} as patterns
         on kinds.status_code = patterns.status_code
-        and regexp_matches(kinds.normalised_message, patterns.pattern)
-    qualify row_number() over (
-        partition by kinds.status_code, kinds.normalised_message order by patterns.priority
-    ) = 1
+        and {{ is_match('kinds.normalised_message', 'patterns.pattern') }}
 )
 
-select *
+select
+    status_code, normalised_message, normalised.message,
+    matches.category, matches.xml_element, matches.xml_rule, matches.specificity
 from normalised
 inner join matches using (status_code, normalised_message)
+where matches.place = 1

@@ -1,14 +1,14 @@
 {% set subject = 'context_type, context_id, subject_type' %}
+{% set by_request = 'over (partition by ' ~ subject ~ ' order by requested_at, requested_from)' %}
 
 with taken as (
     select
         *,
-        lag(package_reference_number) over by_request as previous_package_reference_number,
-        lag(next_from) over by_request as previous_next_from,
-        lag(next_from_text) over by_request as previous_next_from_text
+        lag(package_reference_number) {{ by_request }} as previous_package_reference_number,
+        lag(next_from) {{ by_request }} as previous_next_from,
+        lag(next_from_text) {{ by_request }} as previous_next_from_text
     from {{ ref('judged_packages') }}
     where outcome in ('complete', 'truncated', 'empty')
-    window by_request as (partition by {{ subject }} order by requested_at, requested_from)
 ),
 
 -- KSeF counts in ten-millionths of a second.

@@ -1,4 +1,4 @@
-{% set key = 'context_type, context_id, session_reference_number, invoice_reference_number' %}
+{% set key = ['context_type', 'context_id', 'session_reference_number', 'invoice_reference_number'] %}
 
 select
     details.context_type,
@@ -9,7 +9,9 @@ select
     details.status_code,
     details.detail_number,
     row_number() over (
-        partition by {{ key }} order by messages.specificity desc, details.detail_number
+        partition by
+            {%- for column in key %} details.{{ column }}{{ ',' if not loop.last }}{% endfor %}
+        order by messages.specificity desc, details.detail_number
     ) = 1 as is_primary,
     details.detail,
     messages.normalised_message,
@@ -19,4 +21,4 @@ select
 from {{ ref('listed_details') }} as details
 inner join {{ ref('failure_messages') }} as messages
     on details.status_code = messages.status_code
-    and details.detail is not distinct from messages.message
+    and {{ same('details.detail', 'messages.message') }}

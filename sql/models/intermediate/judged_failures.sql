@@ -25,7 +25,7 @@ select
     categories.what_to_do,
     failures.is_settled,
     failures.outcome != 'duplicate' and earlier.invoice_reference_number is null
-        and resolutions.resolution is distinct from 'accepted_before' as is_first_attempt,
+        and coalesce(resolutions.resolution, '') != 'accepted_before' as is_first_attempt,
     failures.original_ksef_number,
     failures.original_session_reference_number,
     failures.is_original_ours,
@@ -42,7 +42,7 @@ select
 from {{ ref('judged_submissions') }} as failures
 left join {{ ref('failure_messages') }} as messages
     on failures.status_code = messages.status_code
-    and failures.reason is not distinct from messages.message
+    and {{ same('failures.reason', 'messages.message') }}
 left join {{ ref('failure_categories') }} as categories using (category)
 left join {{ ref('resolutions') }} as resolutions using ({{ key }})
 left join {{ ref('earlier_failures') }} as earlier using ({{ key }})

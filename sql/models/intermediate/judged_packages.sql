@@ -49,7 +49,7 @@ select
     is_truncated, is_effectively_truncated, last_issue_date, last_submitted_at, last_stored_at,
     case
         when not is_effectively_truncated and requested_to is null then 0
-        when cursor_moved then cast(greatest(ceil({{ rate(ahead, covered) }}), 1) as integer)
+        when cursor_moved then cast({{ greatest_of(['ceil(' ~ rate(ahead, covered) ~ ')', 1]) }} as integer)
     end as exports_to_catch_up,
     read_at
 from told

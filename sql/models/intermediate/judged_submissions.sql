@@ -1,6 +1,11 @@
-{% set online_has_none = "sessions.session_type is distinct from 'Online'" %}
+{% set online_has_none = "coalesce(sessions.session_type, '') != 'Online'" %}
 {% set columns_to_come = {'invoice_reference_number': true, 'ordinal_number': true,
     'invoice_file_name': online_has_none, 'stored_at': true} %}
+{% set lacking = [] %}
+{%- for column, is_expected in columns_to_come.items() %}
+    {%- do lacking.append('case when submissions.' ~ column ~ ' is null and ' ~ is_expected
+        ~ " then '" ~ column ~ "' end") %}
+{%- endfor %}
 
 select
     submissions.context_type,
@@ -37,11 +42,7 @@ select
     submissions.has_receipt,
     submissions.is_exported,
     submissions.known_from,
-    case when submissions.known_from = 'upo' then nullif(concat_ws(', '
-        {%- for column, is_expected in columns_to_come.items() %},
-        case when submissions.{{ column }} is null and {{ is_expected }} then '{{ column }}' end
-        {%- endfor %}
-    ), '') end as lacks,
+    case when submissions.known_from = 'upo' then {{ listed(lacking) }} end as lacks,
     submissions.read_at
 from {{ ref('dated_submissions') }} as submissions
 left join {{ ref('session_states') }} as sessions
@@ -52,4 +53,4 @@ left join {{ ref('primary_details') }} as details
     using (context_type, context_id, session_reference_number, invoice_reference_number)
 left join {{ ref('originals') }} as originals
     using (context_type, context_id, session_reference_number, invoice_reference_number)
-left join {{ ref('copy_moment') }} as copy on true
+left join {{ ref('copy_moment') }} as copy on 1 = 1

@@ -10,23 +10,22 @@ with failed as (
 
 given as (
     select
-        failed.* exclude (status_details),
-        details.detail,
-        cast(details.detail_number as integer) as detail_number
+        {{ key }}, submitted_at, status_code,
+        {{ text_of_row() }} as detail,
+        {{ number_of_row() }} as detail_number
     from failed
-    cross join unnest({{ json_texts('failed.status_details') }})
-        with ordinality as details (detail, detail_number)
-    where trim(details.detail) != ''
+    {{ join_each_text('failed.status_details') }}
+    where trim({{ text_of_row() }}) != ''
 ),
 
 -- What KSeF gives no detail of is described by the text of its code.
 described as (
     select
-        *,
+        {{ key }}, submitted_at, status_code,
         status_description as detail,
         1 as detail_number
     from failed
-    anti join given using ({{ key }})
+    where not {{ is_in('failed', 'given', key.split(', ')) }}
 )
 
 select

@@ -22,14 +22,13 @@ not_failed as (
 
 only_failures_read as (
     select {{ session }}, endpoint
-    from {{ ref('stg_invoice_reads') }}
-    anti join not_failed using ({{ session }})
-    where endpoint = 'failed'
+    from {{ ref('stg_invoice_reads') }} as reads
+    where endpoint = 'failed' and not {{ is_in('reads', 'not_failed', session.split(', ')) }}
 )
 
 select stored.*, coalesce(only_failures_read.endpoint, 'invoices') as known_from
 from {{ ref('stg_session_invoices') }} as stored
 left join only_failures_read using ({{ session }})
-where ({{ key }}) not in (select ({{ key }}) from ahead)
+where not {{ is_in('stored', 'ahead', key.split(', ')) }}
 union all
 select *, 'failed' as known_from from ahead

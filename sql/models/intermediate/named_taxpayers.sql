@@ -1,24 +1,25 @@
 {% set taxpayer = 'context_type, context_id' %}
 
 with known as (
-    select {{ taxpayer }} from {{ ref('stg_sync_log') }}
-    {%- for table in ['sessions', 'session_invoices', 'failed_invoices', 'upo_documents',
-        'export_packages', 'invoice_metadata'] %}
-    union
-    select {{ taxpayer }} from {{ ref('stg_' ~ table) }}
-    {%- endfor %}
+    select distinct {{ taxpayer }}
+    from (
+        {%- for table in ['sync_log', 'sessions', 'session_invoices', 'failed_invoices',
+            'upo_documents', 'export_packages', 'invoice_metadata'] %}
+        {{ 'union all' if not loop.first }}
+        select distinct {{ taxpayer }} from {{ ref('stg_' ~ table) }}
+        {%- endfor %}
+    ) as named_anywhere
 ),
 
 logged as (
     select
         {{ taxpayer }},
-        nullif({{ latest_of("coalesce(taxpayer_name, '')", 'run_id') }}, '') as configured_name,
+        nullif({{ latest_of("coalesce(taxpayer_name, '')", ['run_id']) }}, '') as configured_name,
         max(ended_at) as last_load_at,
-        max(ended_at) filter (
-            where outcome = 'ok' and part in ('sessions_online', 'sessions_batch')
-        ) as last_listed_at
+        max(case when outcome = 'ok' and part in ('sessions_online', 'sessions_batch')
+            then ended_at end) as last_listed_at
     from {{ ref('stg_sync_log') }}
-    group by all
+    group by {{ taxpayer }}
 ),
 
 submitted as (
@@ -27,7 +28,7 @@ submitted as (
         count(*) as session_count,
         min(created_at) as first_session_at, max(created_at) as last_session_at
     from {{ ref('stg_sessions') }}
-    group by all
+    group by {{ taxpayer }}
 ),
 
 exported as (
@@ -35,13 +36,11 @@ exported as (
         {{ taxpayer }},
         count(*) as exported_invoice_count,
         {%- for party in ['seller', 'buyer'] %}
-        {{ latest_of(party ~ '_name', '(accepted_at, ksef_number)') }} filter (
-            where is_{{ party }} and {{ party }}_name is not null
-        ) as {{ party }}_name
+        {{ latest_of(party ~ '_name', ['accepted_at', 'ksef_number'], 'is_' ~ party) }} as {{ party }}_name
         {{- ',' if not loop.last }}
         {%- endfor %}
     from {{ ref('distinct_invoices') }}
-    group by all
+    group by {{ taxpayer }}
 )
 
 select

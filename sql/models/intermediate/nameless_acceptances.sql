@@ -18,11 +18,11 @@ complete as (
 -- No receipt tells the name of a batch's file. It may turn out to be that of a failure.
 nameless as (
     select {{ grain }}, submitted_day as day, invoice_number, {{ company_nip() }} as company_nip
-    from {{ ref('judged_submissions') }}
-    semi join complete using ({{ session }})
-    anti join corrections using (ksef_number)
+    from {{ ref('judged_submissions') }} as submissions
     where outcome = 'accepted' and known_from = 'upo' and session_type != 'Online'
         and invoice_file_name is null
+        and {{ is_in('submissions', 'complete', session.split(', ')) }}
+        and not {{ is_in('submissions', 'corrections', ['ksef_number']) }}
 ),
 
 named as (
@@ -32,7 +32,7 @@ named as (
         -- Two names are the same invoice only if its numbers do not contradict.
         and (
             invoice_number is null
-            or (company_nip, invoice_number) in (select (company_nip, invoice_number) from nameless)
+            or {{ is_in('failures', 'nameless', ['company_nip', 'invoice_number']) }}
         )
 ),
 
@@ -47,4 +47,4 @@ select
     cast(sum(nameless_count) as bigint) as nameless_count,
     cast(sum(named_failure_count) as bigint) as named_failure_count
 from parts
-group by all
+group by {{ grain }}, day

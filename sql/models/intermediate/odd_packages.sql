@@ -30,7 +30,7 @@ odd as (
     union all
     select distinct context_type, context_id, 'amounts_contradict', ksef_number
     from {{ ref('stg_invoice_metadata') }}
-    semi join contradicting using (ksef_number)
+    where ksef_number in (select ksef_number from contradicting)
 )
 
 select
@@ -40,4 +40,4 @@ select
     count(*) as odd_count,
     min(example) as example
 from odd
-group by all
+group by context_type, context_id, kind

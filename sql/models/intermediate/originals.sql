@@ -14,13 +14,16 @@ with duplicates as (
 ),
 
 accepted_numbers as (
-    {%- for table in ['stg_session_invoices', 'stg_upo_documents', 'stg_invoice_metadata'] %}
-    {{ 'union' if not loop.first }}
-    select {{ company_nip() }} as company_nip, ksef_number
-    from {{ ref(table) }}
-    where ksef_number in (select ksef_number from duplicates)
-        {{- " and subject_type = 'Subject1'" if table == 'stg_invoice_metadata' }}
-    {%- endfor %}
+    select distinct company_nip, ksef_number
+    from (
+        {%- for table in ['stg_session_invoices', 'stg_upo_documents', 'stg_invoice_metadata'] %}
+        {{ 'union all' if not loop.first }}
+        select {{ company_nip() }} as company_nip, ksef_number
+        from {{ ref(table) }}
+        where ksef_number in (select ksef_number from duplicates)
+            {{- " and subject_type = 'Subject1'" if table == 'stg_invoice_metadata' }}
+        {%- endfor %}
+    ) as told_anywhere
 ),
 
 sessions as (

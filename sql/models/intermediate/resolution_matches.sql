@@ -1,18 +1,18 @@
-{% set number_reach = "interval '" ~ var('invoice_number_reach_days') ~ " days'" %}
-{% set file_reach = "interval '" ~ var('file_name_reach_days') ~ " days'" %}
-{% set near = 'accepted.submitted_at between failures.submitted_at - ' ~ number_reach
-    ~ ' and failures.submitted_at + ' ~ number_reach %}
+{% set number_reach = 24 * var('invoice_number_reach_days') %}
+{% set file_reach = 24 * var('file_name_reach_days') %}
+{% set near = 'accepted.submitted_at <= ' ~ hours_after('failures.submitted_at', number_reach)
+    ~ ' and failures.submitted_at <= ' ~ hours_after('accepted.submitted_at', number_reach) %}
 {% set same_seller = 'failures.seller_nip = accepted.seller_nip' %}
 {% set one_number = 'coalesce(failures.invoice_number = accepted.invoice_number, true)' %}
 {% set rules = {
     'technical_correction': ['invoice_hash', 'hash_of_corrected_invoice', same_seller],
-    'invoice_hash': ['invoice_hash', 'invoice_hash', 'true'],
+    'invoice_hash': ['invoice_hash', 'invoice_hash', '1 = 1'],
     'invoice_number': ['invoice_number', 'invoice_number', same_seller ~ ' and ' ~ near],
     'file_name_is_number': ['file_stem', 'number_as_file_name',
         same_seller ~ ' and ' ~ near ~ ' and ' ~ one_number],
     'invoice_file_name': ['invoice_file_name', 'invoice_file_name',
         'accepted.submitted_at > failures.submitted_at and accepted.submitted_at <= '
-        ~ 'failures.submitted_at + ' ~ file_reach ~ ' and ' ~ one_number],
+        ~ hours_after('failures.submitted_at', file_reach) ~ ' and ' ~ one_number],
 } %}
 {% set names = ['file_name_is_number', 'invoice_file_name'] %}
 
@@ -28,14 +28,13 @@ with failures as (
 
 {% for rule, (ours, theirs, condition) in rules.items() -%}
 by_{{ rule }} as (
-    select *
+    {%- set same_name = '(ksef_number) over (partition by company_nip, ' ~ theirs ~ ')' %}
+    select
+        *,
+        {{ 'min' ~ same_name if rule in names else 1 }} as min_number,
+        {{ 'max' ~ same_name if rule in names else 1 }} as max_number
     from {{ ref('accepted_contents') }}
     where {{ theirs }} in (select {{ ours }} from failures)
-    {%- if rule in names %}
-    -- A name that two accepted invoices bear, such as 1.xml, tells nothing.
-    window same_name as (partition by company_nip, {{ theirs }})
-    qualify min(ksef_number) over same_name = max(ksef_number) over same_name
-    {%- endif %}
 ){{ ',' if not loop.last }}
 
 {% endfor -%}
@@ -55,4 +54,6 @@ inner join by_{{ rule }} as accepted
     on failures.company_nip = accepted.company_nip
     and failures.{{ ours }} = accepted.{{ theirs }}
     and {{ condition }}
+    -- A name that two accepted invoices bear, such as 1.xml, tells nothing.
+    and accepted.min_number = accepted.max_number
 {%- endfor %}

@@ -10,7 +10,7 @@ select
     coalesce(lists.session_date_updated, receipts.session_date_updated) as read_for,
     coalesce(lists.error, case when coalesce(lists.endpoint, 'failed') = 'failed'
         then receipts.error end) as error,
-    greatest(lists.read_at, receipts.read_at) as read_at
+    {{ greatest_of(['lists.read_at', 'receipts.read_at']) }} as read_at
 from {{ ref('stg_invoice_reads') }} as lists
 full join {{ ref('stg_upo_reads') }} as receipts
     using (context_type, context_id, session_reference_number)

@@ -6,9 +6,9 @@ select
     session_reference_number,
     count(*) as stored_invoice_count,
     {%- for outcome in outcomes %}
-    count(*) filter (where outcome = '{{ outcome }}') as stored_{{ outcome }}_count,
+    {{ count_where("outcome = '" ~ outcome ~ "'") }} as stored_{{ outcome }}_count,
     {%- endfor %}
-    count(*) filter (where outcome not in ('accepted', 'pending')) as stored_failed_count,
+    {{ count_where("outcome not in ('accepted', 'pending')") }} as stored_failed_count,
     count(lacks) as rows_lacking_count
 from {{ ref('judged_submissions') }}
 group by 1, 2, 3

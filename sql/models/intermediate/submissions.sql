@@ -1,5 +1,6 @@
 {% set session = 'context_type, context_id, session_reference_number' %}
 {% set key = session ~ ', invoice_reference_number' %}
+{% set untold = ['status_description', 'status_details', 'status_extensions', 'unrecognised'] %}
 
 -- KSeF accepts one of several equal files in a session, the first.
 with in_process as (
@@ -14,8 +15,8 @@ unlisted_receipts as (
     select
         *,
         row_number() over (partition by {{ session }}, invoice_hash order by accepted_at) as copy
-    from {{ ref('stg_upo_documents') }}
-    anti join {{ ref('listed_submissions') }} using ({{ session }}, ksef_number)
+    from {{ ref('stg_upo_documents') }} as receipts
+    where not {{ is_in('receipts', ref('listed_submissions'), (session ~ ', ksef_number').split(', ')) }}
 ),
 
 known_from_receipts as (
@@ -30,7 +31,11 @@ known_from_receipts as (
         receipts.invoicing_mode,
         coalesce(in_process.submitted_at, receipts.submitted_at) as submitted_at,
         receipts.accepted_at,
+        {{ as_type('null', 'timestamp with time zone') }} as stored_at,
         200 as status_code,
+        {%- for column in untold %}
+        {{ as_type('null', 'varchar') }} as {{ column }},
+        {%- endfor %}
         receipts.read_at,
         'upo' as known_from
     from unlisted_receipts as receipts
@@ -38,8 +43,14 @@ known_from_receipts as (
         using ({{ session }}, invoice_hash, copy)
 )
 
-select *
-from {{ ref('listed_submissions') }}
-anti join known_from_receipts using ({{ key }})
-union all by name
-select * from known_from_receipts
+{%- set columns %}
+    {{ key }}, ordinal_number, invoice_number, ksef_number, invoice_hash, invoice_file_name,
+    invoicing_mode, submitted_at, accepted_at, stored_at, status_code, {{ untold | join(', ') }},
+    read_at, known_from
+{%- endset %}
+
+select {{ columns }}
+from {{ ref('listed_submissions') }} as listed
+where not {{ is_in('listed', 'known_from_receipts', key.split(', ')) }}
+union all
+select {{ columns }} from known_from_receipts

@@ -1,5 +1,5 @@
 {% set amounts = ['net_amount', 'vat_amount_pln', 'gross_amount'] %}
-{% set of_invoice = '(accepted_at, ksef_number)' %}
+{% set of_invoice = ['accepted_at', 'ksef_number'] %}
 
 with traded as (
     select
@@ -19,9 +19,9 @@ select
     count(distinct counterparty_name) as name_count,
     currency,
     count(*) as invoice_count,
-    count(*) filter (where is_correction) as correction_count,
+    {{ count_where('is_correction') }} as correction_count,
     {%- for amount in amounts %}
-    cast(coalesce(sum({{ amount }}), 0) as decimal(38,2)) as {{ amount }},
+    {{ as_type('coalesce(sum(' ~ amount ~ '), 0)', 'decimal(38,2)') }} as {{ amount }},
     {%- endfor %}
     min(issue_date) as first_issue_date,
     max(issue_date) as last_issue_date,

@@ -1,3 +1,6 @@
+{% set same_day = 'over (partition by day, context_type, context_id)' %}
+{% set same_reason = 'over (partition by context_type, context_id, category, normalised_message)' %}
+
 with counted as (
     select
         day, context_type, context_id, category, normalised_message,
@@ -25,13 +28,10 @@ select
     normalised_message,
     cast(failed_count as bigint) as failed_count,
     cast(open_failed_count as bigint) as open_failed_count,
-    cast(sum(failed_count) over same_day as bigint) as all_failed_count,
-    {{ rate('failed_count', 'sum(failed_count) over same_day') }} as share_of_failures,
-    min(first_at) over same_reason as first_seen_at,
-    max(last_at) over same_reason as last_seen_at,
+    cast(sum(failed_count) {{ same_day }} as bigint) as all_failed_count,
+    {{ rate('failed_count', 'sum(failed_count) ' ~ same_day) }} as share_of_failures,
+    min(first_at) {{ same_reason }} as first_seen_at,
+    max(last_at) {{ same_reason }} as last_seen_at,
     example_reason,
     example_invoice
 from counted
-window
-    same_day as (partition by day, context_type, context_id),
-    same_reason as (partition by context_type, context_id, category, normalised_message)

@@ -8,25 +8,25 @@ with counted as (
         sum(accepted_count) as counted_count,
         sum(greatest(accepted_count - stored_accepted_count, 0)) as unread_count
     from {{ ref('compared_sessions') }}
-    group by all
+    group by 1, 2, 3
 ),
 
 known as (
     select
         {{ grain }},
         count(*) as known_count,
-        count(*) filter (where origin = 'session') as known_in_sessions_count,
-        count(*) filter (where has_row) as row_count,
-        count(*) filter (where has_receipt) as upo_count,
-        count(*) filter (where export_state = 'exported') as export_count,
+        {{ count_where("origin = 'session'") }} as known_in_sessions_count,
+        {{ count_where("has_row") }} as row_count,
+        {{ count_where("has_receipt") }} as upo_count,
+        {{ count_where("export_state = 'exported'") }} as export_count,
         {%- for state in states %}
-        count(*) filter (where export_state = '{{ state }}') as {{ state }}_count,
+        {{ count_where("export_state = '" ~ state ~ "'") }} as {{ state }}_count,
         {%- endfor %}
-        count(*) filter (where origin = 'export') as known_only_by_export_count,
-        count(*) filter (where origin = 'self_invoicing') as self_invoicing_count,
-        count(*) filter (where origin = 'other_context') as other_context_count
+        {{ count_where("origin = 'export'") }} as known_only_by_export_count,
+        {{ count_where("origin = 'self_invoicing'") }} as self_invoicing_count,
+        {{ count_where("origin = 'other_context'") }} as other_context_count
     from {{ ref('accepted_numbers') }}
-    group by all
+    group by {{ grain }}
 ),
 
 completed as (

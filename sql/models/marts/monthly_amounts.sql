@@ -5,14 +5,14 @@ with summed as (
     select
         {{ month }}, currency,
         count(*) as invoice_count,
-        count(*) filter (where is_correction) as correction_count,
+        {{ count_where('is_correction') }} as correction_count,
         {%- for amount in amounts %}
         sum({{ amount }}) as {{ amount }},
-        sum({{ amount }}) filter (where is_correction) as correction_{{ amount }}
+        {{ sum_where(amount, 'is_correction') }} as correction_{{ amount }}
         {{- ',' if not loop.last }}
         {%- endfor %}
     from {{ ref('invoice_roles') }}
-    group by all
+    group by {{ month }}, currency
 )
 
 select
@@ -23,11 +23,11 @@ select
     coalesce(summed.currency, 'PLN') as currency,
     coalesce(summed.invoice_count, 0) as invoice_count,
     {%- for amount in amounts %}
-    cast(coalesce(summed.{{ amount }}, 0) as decimal(38,2)) as {{ amount }},
+    {{ as_type('coalesce(summed.' ~ amount ~ ', 0)', 'decimal(38,2)') }} as {{ amount }},
     {%- endfor %}
     coalesce(summed.correction_count, 0) as correction_count,
     {%- for amount in amounts %}
-    cast(coalesce(summed.correction_{{ amount }}, 0) as decimal(38,2)) as correction_{{ amount }},
+    {{ as_type('coalesce(summed.correction_' ~ amount ~ ', 0)', 'decimal(38,2)') }} as correction_{{ amount }},
     {%- endfor %}
     months.completeness,
     months.doubt,

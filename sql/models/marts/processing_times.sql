@@ -5,15 +5,15 @@ select
     session_type,
     session_type = 'Online' as is_service_time,
     count(*) as accepted_count,
-    count(*) filter (where has_negative_wait) as negative_wait_count,
+    {{ count_where('has_negative_wait') }} as negative_wait_count,
     {%- for name, share in shares.items() %}
-    percentile_cont({{ share }}) within group (order by seconds_to_acceptance)
+    {{ percentile('seconds_to_acceptance', share) }}
         as {{ name }}_seconds_to_acceptance,
     {%- endfor %}
     max(seconds_to_acceptance) as max_seconds_to_acceptance,
     count(seconds_to_storage) as stored_count,
     {%- for name, share in shares.items() %}
-    percentile_cont({{ share }}) within group (order by seconds_to_storage)
+    {{ percentile('seconds_to_storage', share) }}
         as {{ name }}_seconds_to_storage,
     {%- endfor %}
     max(seconds_to_storage) as max_seconds_to_storage

@@ -44,15 +44,16 @@ from differences
 left join {{ ref('session_readings') }} as readings
     using (context_type, context_id, session_reference_number)
 
-union all by name
+union all
 
 select
     context_type,
     context_id,
     session_reference_number,
-    'total' as counter,
-    'Unknown' as session_type,
-    stored_invoice_count as stored_count,
-    'session_not_listed' as likely_cause
-from {{ ref('stored_counts') }}
-anti join {{ ref('stg_sessions') }} using (context_type, context_id, session_reference_number)
+    'total' as counter, 'Unknown' as session_type, null as status_code, null as session_outcome,
+    null as counted_count, stored_invoice_count as stored_count, null as difference_count,
+    'session_not_listed' as likely_cause, null as reading_error, null as updated_at,
+    null as last_read_at
+from {{ ref('stored_counts') }} as stored
+where not {{ is_in('stored', ref('stg_sessions'),
+    ['context_type', 'context_id', 'session_reference_number']) }}

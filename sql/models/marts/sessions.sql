@@ -1,11 +1,10 @@
 with sessions as (
     select
         *,
-        case when not is_terminal then least(
-            valid_until + interval '{{ var("late_close_hours") }} hours',
-            case when status_code > 100
-                then updated_at + interval '{{ var("stuck_hours") }} hours' end
-        ) end as stuck_at
+        case when not is_terminal then {{ least_of([
+            hours_after('valid_until', var('late_close_hours')),
+            'case when status_code > 100 then ' ~ hours_after('updated_at', var('stuck_hours')) ~ ' end',
+        ]) }} end as stuck_at
     from {{ ref('compared_sessions') }}
 )
 

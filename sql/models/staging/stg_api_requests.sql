@@ -1,15 +1,15 @@
 -- Written by `make generate` from kseflow/raw/tables.py: change that.
 select
-    cast(run_id as varchar) as run_id,
-    cast(context_type as varchar) as context_type,
-    cast(context_id as varchar) as context_id,
-    cast(api_group as varchar) as api_group,
-    cast(request_count as integer) as request_count,
-    cast(throttled_count as integer) as throttled_count,
-    cast(retry_count as integer) as retry_count,
-    cast(waited_s as double) as waited_s,
-    cast(received_bytes as bigint) as received_bytes,
-    cast(hourly_limit as integer) as hourly_limit,
-    cast(requested_at as varchar) as requested_at,
-    cast(read_at as timestamp with time zone) as read_at
+    {{ as_type('run_id', 'varchar') }} as run_id,
+    {{ as_type('context_type', 'varchar') }} as context_type,
+    {{ as_type('context_id', 'varchar') }} as context_id,
+    {{ as_type('api_group', 'varchar') }} as api_group,
+    {{ as_type('request_count', 'integer') }} as request_count,
+    {{ as_type('throttled_count', 'integer') }} as throttled_count,
+    {{ as_type('retry_count', 'integer') }} as retry_count,
+    {{ as_type('waited_s', 'double') }} as waited_s,
+    {{ as_type('received_bytes', 'bigint') }} as received_bytes,
+    {{ as_type('hourly_limit', 'integer') }} as hourly_limit,
+    {{ json_text('requested_at') }} as requested_at,
+    {{ as_type('read_at', 'timestamp with time zone') }} as read_at
 from {{ raw('api_requests') }}
