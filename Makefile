@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick check knobs coverage generate mutation faults fuzz lock clean
+.PHONY: demo test quick check knobs coverage generate mutation faults fuzz bench bench-quick lock clean
 
 demo: $(VENV)/ready  ## load two emulated taxpayers into kseflow-demo/ksef.duckdb
 	$(BIN)/kseflow demo
@@ -48,6 +48,12 @@ SECONDS := 60
 fuzz: $(VENV)/ready  ## give parsers and client answers that nobody meant; SECONDS=600 for longer
 	$(BIN)/python -W ignore tests/fuzz/fuzz.py $(SECONDS)
 
+bench: $(VENV)/ready  ## speed beside its baselines, in bench.json as well: ten minutes; PARTS="load growth" SIZE=--whole for longer
+	$(BIN)/python -W ignore -m tests.bench $(PARTS) $(SIZE) --json bench.json
+
+bench-quick: $(VENV)/ready  ## the ratios that must not slip, in a minute
+	$(BIN)/python -W ignore -m tests.bench --quick --json bench.json
+
 $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --require-hashes -r requirements.lock
@@ -77,4 +83,4 @@ lock:  ## pin anew what pyproject.toml asks for (needs uv)
 	  --no-annotate --extra dev pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf .venv .venv-* kseflow-demo .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* bench.json kseflow-demo .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis

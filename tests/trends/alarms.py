@@ -1,9 +1,9 @@
 """How often trends tell what did not happen, how often they miss what did, and what they cost.
 
-python tests/bench/bench_trends.py                # all three
-python tests/bench/bench_trends.py alarms 200     # so many permuted worlds of each kind
-python tests/bench/bench_trends.py power 100      # so many worlds of each size
-python tests/bench/bench_trends.py scale
+python tests/trends/alarms.py                # all three
+python tests/trends/alarms.py alarms 200     # so many permuted worlds of each kind
+python tests/trends/alarms.py power 100      # so many worlds of each size
+python tests/trends/alarms.py scale
 
 False alarms: worlds in which nothing changed, whose sessions are dealt out anew to the days, and
 harder ones; the share that is told worse or better, which is to be 5 % at most.
