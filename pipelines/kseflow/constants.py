@@ -39,6 +39,8 @@ PRODUCTION_LIMITS = {
 # KSeF counts when a request arrives, we when its answer is here; this covers clocks that differ.
 WINDOW_MARGIN_S = 0.2
 
+LIMITS_AGE_S = 300.0  # a wait for a window asks as often whether the limits have changed
+
 REQUESTS_IN_FLIGHT = 32  # over all taxpayers
 MOST_SHARDS = 60  # each has one of the 60 requests a second that logins of one address may make
 ANSWER_BYTES = 2_000_000  # a page of 1,000 invoices, each with a link and some details

@@ -70,7 +70,7 @@ class KsefClient:
         self.base_url = self.gateway.base_url
         self.credentials, self.context = credentials, credentials.context
         gateway, box = self.gateway, self.gateway.box
-        budget = Budget(box, gateway.shared_groups)
+        self._budget = budget = Budget(box, gateway.shared_groups)
         self.windows, self.spending = budget.windows, budget.spending
         bound = documented("a page of a list", ANSWER_BYTES, gateway.size_factor)
         self._sender = Sender(self.base_url, gateway.send, gateway.gate, box, budget, bound=bound)
@@ -124,7 +124,7 @@ class KsefClient:
                     plain(group),
                     shown(values),
                 )
-        self.windows.limits = limits
+        self._budget.keep(limits, self.rate_limits)
         return limits
 
     async def public_key_certificates(self) -> list[dict[str, Any]]:

@@ -15,12 +15,13 @@ import httpx
 from kseflow.api.answers import FIREWALL, Answer, Bound, Call, is_firewalls, read, rejection_of
 from kseflow.api.limits import Gate, Sent, SlidingWindows, Spending, backoff_s
 from kseflow.clock import TimeBox
-from kseflow.constants import ANSWER_TIME_S, LONGEST_WAIT_S, TRIES
-from kseflow.errors import Unavailable, plain
+from kseflow.constants import ANSWER_TIME_S, LIMITS_AGE_S, LONGEST_WAIT_S, TRIES
+from kseflow.errors import KsefError, Unavailable, plain
 
 log = logging.getLogger(__name__)
 
 PASSING_CODES = {21173, 21184}
+UNRENEWED = {"other", "anonymous"}  # groups of the login, and of the limits themselves
 LONG_WAIT_S = 2.0  # a longer one is worth a line in the log
 
 Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
@@ -32,6 +33,8 @@ class Budget:
     def __init__(self, box: TimeBox, shared: Mapping[str, Sent]) -> None:
         self.windows = SlidingWindows(box.now, shared)
         self.spending: dict[str, Spending] = {}
+        self._renew: Callable[[], Awaitable[object]] | None = None
+        self._renewed_at = box.now()
         self._box = box
 
     def spent(self, group: str) -> Spending:
@@ -56,7 +59,28 @@ class Budget:
         while (wait_s := max(map(self.windows.delay_s, (group, "global")))) > 0:
             if wait_s > LONG_WAIT_S:
                 log.info("waiting %.0f s for KSeF's %s limit", wait_s, group)
-            await self._box.sleep(wait_s)
+            self._box.check(wait_s)
+            await self._box.sleep(min(wait_s, LIMITS_AGE_S))
+            if wait_s > LIMITS_AGE_S:
+                await self.doubt_limits(group)
+
+    def keep(
+        self, limits: Mapping[str, tuple[int, int, int]], renew: Callable[[], Awaitable[object]]
+    ) -> None:
+        """Keep these limits from now on; `renew` asks KSeF for them anew."""
+        self.windows.limits = limits
+        self._renew, self._renewed_at = renew, self._box.now()
+
+    async def doubt_limits(self, group: str) -> None:
+        """Ask for the limits anew, unless that was done not long ago or is what waits."""
+        age_s = (self._box.now() - self._renewed_at).total_seconds()
+        if self._renew is None or age_s < LIMITS_AGE_S or group in UNRENEWED:
+            return
+        self._renewed_at = self._box.now()
+        try:
+            await self._renew()
+        except KsefError as error:  # those that are known still hold
+            log.info("KSeF's limits could not be read anew: %s", error)
 
 
 class Sender:
@@ -134,6 +158,7 @@ class Sender:
             spent.throttled_count += 1
             self._budget.windows.block(call.group, wait_s)
             self._box.check(wait_s)
+            await self._budget.doubt_limits(call.group)
 
     async def _sent(self, call: Call, token: str | None) -> Answer:
         request = httpx.Request(call.method, self._base_url + call.path, **call.body)

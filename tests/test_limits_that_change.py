@@ -1,0 +1,65 @@
+"""KSeF changes a taxpayer's limits while a load waits for room in the hour's window."""
+
+import asyncio
+from dataclasses import dataclass
+
+from kseflow.clock import SimulatedClock, TimeBox
+from tests.bench.budget_use import Disturbed, small_sessions
+from tests.bench.emulated import AT, LATENCY_S, Emulated
+from tests.simulation import asking
+
+GROUP = "sessionInvoiceList"
+
+
+@dataclass
+class Asked:
+    """When lists of invoices were answered (seconds), and how many requests of which kind."""
+
+    seconds: list[float]
+    refused_count: int
+    renewal_count: int
+
+
+def ask(count: int, per_hour: int, later: int, *, change_at_s: float = 1200.0) -> Asked:
+    """Ask so many times for a session's invoices, while its limit an hour becomes another."""
+    first = {"perSecond": 10, "perMinute": 20, "perHour": per_hour}
+    ksef = Emulated(small_sessions(1), AT, {GROUP: first}, LATENCY_S)
+    (who,) = ksef.world.taxpayers
+    (session,) = ksef.world.sessions(who.context_id, AT)
+
+    async def change() -> None:
+        await asyncio.sleep(change_at_s)
+        limits = ksef.app.limits.effective(who.context_id) | {GROUP: {**first, "perHour": later}}
+        ksef.app.limits.override(who.context_id, limits)
+
+    ksef.wire = Disturbed(ksef.wire, change)
+    (client,) = ksef.clients(TimeBox(SimulatedClock(ksef.clock)))
+    with asking(client) as asked:
+        asked.rate_limits()
+        for _ in range(count):
+            list(asked.session_invoices(session["referenceNumber"]))
+    lists = [request for request in ksef.app.requests if request.group == GROUP]
+    return Asked(
+        [(request.at - AT).total_seconds() for request in lists if request.status == 200],
+        sum(request.status == 429 for request in lists),
+        sum(request.path.endswith("/rate-limits") for request in ksef.app.requests) - 1,
+    )
+
+
+def test_a_higher_limit_is_used_within_minutes() -> None:
+    asked = ask(60, per_hour=30, later=60)
+    assert asked.seconds[29] < 70.0
+    assert 1200.0 < asked.seconds[30] < 1200.0 + 300.0 + 5.0
+    assert asked.seconds[59] < 1200.0 + 300.0 + 130.0
+    assert asked.refused_count == 0
+    assert 1 <= asked.renewal_count <= 5
+
+
+def test_a_lower_limit_costs_one_refusal_and_not_one_for_each_request() -> None:
+    asked = ask(75, per_hour=30, later=15)
+    assert asked.refused_count <= 1
+    assert asked.seconds[74] < 4.1 * 3600.0
+
+
+def test_limits_that_stay_are_not_asked_for_when_no_wait_is_long() -> None:
+    assert ask(30, per_hour=60, later=60).renewal_count == 0
