@@ -1,10 +1,10 @@
-"""KSeF changes a taxpayer's limits while a load waits for room in the hour's window."""
+"""Limits that a load did not foresee: KSeF changes them, or another program spends of them."""
 
 import asyncio
 from dataclasses import dataclass
 
 from kseflow.clock import SimulatedClock, TimeBox
-from tests.bench.budget_use import Disturbed, small_sessions
+from tests.bench.budget_use import Disturbed, Meanwhile, small_sessions
 from tests.bench.emulated import AT, LATENCY_S, Emulated
 from tests.simulation import asking
 
@@ -59,6 +59,21 @@ def test_a_lower_limit_costs_one_refusal_and_not_one_for_each_request() -> None:
     asked = ask(75, per_hour=30, later=15)
     assert asked.refused_count <= 1
     assert asked.seconds[74] < 4.1 * 3600.0
+
+
+def test_another_program_that_spends_a_third_locks_nobody_out() -> None:
+    ksef = Emulated(small_sessions(1), AT, "production", LATENCY_S)
+    (who,) = ksef.world.taxpayers
+    (session,) = ksef.world.sessions(who.context_id, AT)
+    meanwhile = Meanwhile(ksef, (), others_share=1 / 3)
+    ksef.wire = Disturbed(ksef.wire, meanwhile.go_on)
+    (client,) = ksef.clients(TimeBox(SimulatedClock(ksef.clock), 2 * 3600.0))
+    with asking(client) as asked:
+        for _ in range(100):
+            list(asked.session_invoices(session["referenceNumber"]))
+    took_s = (ksef.clock.now() - AT).total_seconds()
+    assert took_s < 1.5 * 3600.0
+    assert len(meanwhile.spent[GROUP]) >= 5
 
 
 def test_limits_that_stay_are_not_asked_for_when_no_wait_is_long() -> None:

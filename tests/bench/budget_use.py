@@ -133,7 +133,7 @@ def run(
     """
     ksef = Emulated(world, AT, "production", LATENCY_S)
     ksef.app.requests.clear()
-    meanwhile = _Meanwhile(ksef, changes, others_share)
+    meanwhile = Meanwhile(ksef, changes, others_share)
     box = TimeBox(SimulatedClock(ksef.clock), hours and hours * 3600)
     ksef.wire = Disturbed(ksef.wire, meanwhile.go_on)
     served: dict[str, list[float]] = {group: [] for group in GROUPS}
@@ -160,7 +160,7 @@ def _extract(ksef: Emulated, box: TimeBox, options: Options, served: dict[str, l
     return refused_count
 
 
-class _Meanwhile:
+class Meanwhile:
     """What else happens at KSeF: limits that change, and another program's requests."""
 
     def __init__(

@@ -112,6 +112,7 @@ def by_duckdb(pages: Path, rows: int) -> int:
     with TemporaryDirectory() as folder:
         database = Path(folder) / "floor.duckdb"
         with duckdb.connect(str(database)) as connection:
+            connection.execute("set enable_progress_bar = false")
             connection.execute(MERGE_SQL.format(pages=pages))
         return _count(database, "session_invoices")
 

@@ -135,6 +135,7 @@ class Builds:
 def scan(database: Path) -> None:
     """Group all invoices by session and status, once."""
     with duckdb.connect(str(database), read_only=True) as connection:
+        connection.execute("set enable_progress_bar = false")
         connection.execute(
             "select session_reference_number, status_code, count(*) "
             "from ksef_raw.session_invoices group by all"

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 PASSING_CODES = {21173, 21184}
 UNRENEWED = {"other", "anonymous"}  # groups of the login, and of the limits themselves
+SHARED_PATIENCE = 3  # times what KSeF asks to wait, the second time in a row
 LONG_WAIT_S = 2.0  # a longer one is worth a line in the log
 
 Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
@@ -142,6 +143,7 @@ class Sender:
     ) -> Answer:
         """Send until the answer is not 429."""
         spent = self._budget.spent(call.group)
+        patience = 1
         while True:
             async with self._budget.admitted(call.group):
                 token = await bearer() if bearer else None
@@ -153,12 +155,15 @@ class Sender:
                 log.warning("%s: KSeF warns: %s", answer.request, warning)
             if answer.status != 429:
                 return answer
-            wait_s = _retry_after_s(answer)
-            log.warning("%s: HTTP 429, KSeF asks to wait %.0f s", answer.request, wait_s)
+            wait_s = _retry_after_s(answer) * patience
+            log.warning("%s: HTTP 429, waiting %.0f s as KSeF asks", answer.request, wait_s)
             spent.throttled_count += 1
             self._budget.windows.block(call.group, wait_s)
             self._box.check(wait_s)
             await self._budget.doubt_limits(call.group)
+            # Refused although we waited: another program spends of these limits. Who asks during
+            # a block lengthens it for both, so let the other come first.
+            patience = SHARED_PATIENCE
 
     async def _sent(self, call: Call, token: str | None) -> Answer:
         request = httpx.Request(call.method, self._base_url + call.path, **call.body)
