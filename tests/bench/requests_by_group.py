@@ -53,7 +53,7 @@ def alike(
     return Shape(
         name,
         lambda: World(seed=7, taxpayers=1, since=since, backlog=backlog),
-        (since + sessions * step - timedelta(seconds=1), AT + HOUR, AT + 2 * HOUR),
+        (since + sessions * step - step / 2, AT + HOUR, AT + 2 * HOUR),
     )
 
 
