@@ -41,6 +41,35 @@ def test_waiting_is_not_longer_than_needed() -> None:
     assert 3290 < windows.delay_s("sessionList") < 3310
 
 
+def asked_until(windows: SlidingWindows, clock: VirtualClock, count: int) -> None:
+    for _ in range(count):
+        clock.sleep(windows.delay_s("sessionList"))
+        windows.spend("sessionList")
+
+
+def test_what_others_seem_to_spend_is_left_to_them_until_the_limits_change() -> None:
+    clock = VirtualClock(TUESDAY)
+    windows = SlidingWindows(clock.now)
+    windows.change_limits(LIMITS | {"global": (-1, -1, -1)})
+    asked_until(windows, clock, 41)
+    windows.refuse("sessionList")  # the last one: KSeF has taken 20 of somebody else
+    assert windows.leave_to_others("sessionList", wait_s=1800.0)
+    assert windows.remaining_count("sessionList") == 0
+    assert windows.hourly_limit("sessionList") == 60
+    windows.change_limits(LIMITS | {"global": (-1, -1, -1), "sessionList": (5, 10, 80)})
+    assert windows.remaining_count("sessionList") == 39
+
+
+def test_a_refusal_at_the_begin_tells_nothing_of_others() -> None:
+    clock = VirtualClock(TUESDAY)
+    windows = SlidingWindows(clock.now)
+    windows.change_limits(LIMITS | {"global": (-1, -1, -1)})
+    asked_until(windows, clock, 3)
+    windows.refuse("sessionList")
+    assert not windows.leave_to_others("sessionList", wait_s=1800.0)
+    assert windows.remaining_count("sessionList") == 57
+
+
 def test_a_limit_of_minus_one_is_none_and_of_zero_is_all() -> None:
     clock = VirtualClock(TUESDAY)
     windows = SlidingWindows(clock.now)

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from kseflow.clock import SimulatedClock, TimeBox
-from tests.bench.budget_use import Disturbed, Meanwhile, small_sessions
+from tests.bench.budget_use import Disturbed, Meanwhile, run, small_sessions
 from tests.bench.emulated import AT, LATENCY_S, Emulated
 from tests.simulation import asking
 
@@ -74,6 +74,13 @@ def test_another_program_that_spends_a_third_locks_nobody_out() -> None:
     took_s = (ksef.clock.now() - AT).total_seconds()
     assert took_s < 1.5 * 3600.0
     assert len(meanwhile.spent[GROUP]) >= 5
+
+
+def test_beside_another_program_hardly_anything_is_refused_or_left_unused() -> None:
+    use = run(small_sessions(2_500), 3.0, others_share=1 / 3)
+    assert use.refused_count <= 10
+    assert use.used_count(GROUP) >= 0.95 * use.possible_count(GROUP)
+    assert len(use.others[GROUP]) >= 20
 
 
 def test_limits_that_stay_are_not_asked_for_when_no_wait_is_long() -> None:

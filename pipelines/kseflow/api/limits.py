@@ -62,8 +62,9 @@ class Sent:
     """
 
     sharer_count: int = 1
-
+    others: dict[float, int] = field(default_factory=dict)  # requests to leave, by window (s)
     times: list[float] = field(default_factory=list)
+    refused_times: list[float] = field(default_factory=list)  # those of them that were answered 429
     in_flight_count: int = 0
     blocked_until: float = 0.0
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -82,6 +83,13 @@ class SlidingWindows:
         self._sent: dict[str, Sent] = dict(shared or {})
         self.limits: Mapping[str, tuple[int, int, int]] = PRODUCTION_LIMITS
 
+    def change_limits(self, limits: Mapping[str, tuple[int, int, int]]) -> None:
+        """Keep other limits from now on; what was noticed beside the old ones says nothing."""
+        if limits != self.limits:
+            self.limits = limits
+            for sent in self._sent.values():
+                sent.others.clear()
+
     def delay_s(self, group: str) -> float:
         """Return the seconds until a request of `group` fits all three windows.
 
@@ -91,7 +99,7 @@ class SlidingWindows:
         times = self._recent(group)
         count = len(times) + sent.in_flight_count
         free_at = [now, sent.blocked_until]
-        for window_s, limit in zip(WINDOWS_S, self._limit(group), strict=True):
+        for window_s, limit in self._allowed(group):
             if 0 <= limit <= count:
                 place = count - limit
                 oldest = times[place] if limit and place < len(times) else now
@@ -122,14 +130,43 @@ class SlidingWindows:
 
         Nor any other, where the limit may have been that of the address: a 429 tells not whose.
         """
-        is_known = self.limits is not PRODUCTION_LIMITS
-        is_of_group = is_known and max(self._limit("global")) < 0
-        for blocked in (group,) if is_of_group else (group, "global"):
-            self._of(blocked).blocked_until = self._now().timestamp() + seconds
+        now = self._now().timestamp()
+        for blocked in (group,) if self._is_of_group() else (group, "global"):
+            self._of(blocked).blocked_until = now + seconds
+
+    def _is_of_group(self) -> bool:
+        return self.limits is not PRODUCTION_LIMITS and max(self._limit("global")) < 0
+
+    def refuse(self, group: str) -> None:
+        """Note that the request that ended just now was answered 429."""
+        self._of(group).refused_times.append(self._now().timestamp())
+
+    def leave_to_others(self, group: str, wait_s: float) -> bool:
+        """Leave other programs what they seem to spend, for KSeF refused where we saw room.
+
+        Of the windows that can ask to wait so long, the one that we had filled most is taken to
+        be the full one. Return whether there seem to be others: where we had filled less than
+        half, nobody knows whether those who did go on.
+        """
+        if not self._is_of_group():
+            return False
+        now, sent = self._now().timestamp(), self._of(group)
+        filled = []
+        for window_s, limit in zip(WINDOWS_S, self._limit(group), strict=True):
+            begin = now - window_s
+            accepted_count = _since(sent.times, begin) - _since(sent.refused_times, begin)
+            if accepted_count < limit and wait_s <= window_s + 1:
+                filled.append((accepted_count / limit, window_s, limit - accepted_count))
+        share, window_s, others_count = max(filled, default=(0.0, 0.0, 0))
+        if share < 0.5:
+            return False
+        # One more, and a few more of many: a window that is never full refuses nobody.
+        sent.others[window_s] = others_count + 1 + others_count // 16
+        return True
 
     def remaining_count(self, group: str) -> int | None:
         """Return how many requests the hour's window still takes; None when unlimited."""
-        hourly = self.hourly_limit(group)
+        *_, (_, hourly) = self._allowed(group)
         return None if hourly < 0 else max(hourly - len(self._recent(group)), 0)
 
     def hourly_limit(self, group: str) -> int:
@@ -154,6 +191,12 @@ class SlidingWindows:
         second, minute, hour = (max(n // sharers, 1) if n > 0 else n for n in limit)
         return second, minute, hour
 
+    def _allowed(self, group: str) -> list[tuple[float, int]]:
+        """Return each window (s) with what it lets us do, beside others; -1 is no limit."""
+        others = self._of(group).others
+        windows = zip(WINDOWS_S, self._limit(group), strict=True)
+        return [(w, max(n - others.get(w, 0), 1) if n > 0 else n) for w, n in windows]
+
     def _recent(self, group: str) -> list[float]:
         """Return the times that a window still counts.
 
@@ -165,6 +208,10 @@ class SlidingWindows:
         counted_s = max((window_s for window_s, limit in limits if limit >= 0), default=0.0)
         horizon = self._now().timestamp() - counted_s - WINDOW_MARGIN_S
         return times[bisect_right(times, horizon) :]
+
+
+def _since(times: list[float], moment: float) -> int:
+    return len(times) - bisect_right(times, moment)
 
 
 class Gate:

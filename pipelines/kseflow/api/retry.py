@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 PASSING_CODES = {21173, 21184}
 UNRENEWED = {"other", "anonymous"}  # groups of the login, and of the limits themselves
+SHARED_S = 120.0  # beyond what KSeF asks to wait, where others spend of the same limits
 SHARED_PATIENCE = 3  # times what KSeF asks to wait, the second time in a row
 LONG_WAIT_S = 2.0  # a longer one is worth a line in the log
 
@@ -69,7 +70,7 @@ class Budget:
         self, limits: Mapping[str, tuple[int, int, int]], renew: Callable[[], Awaitable[object]]
     ) -> None:
         """Keep these limits from now on; `renew` asks KSeF for them anew."""
-        self.windows.limits = limits
+        self.windows.change_limits(limits)
         self._renew, self._renewed_at = renew, self._box.now()
 
     async def doubt_limits(self, group: str) -> None:
@@ -158,11 +159,14 @@ class Sender:
             wait_s = _retry_after_s(answer) * patience
             log.warning("%s: HTTP 429, waiting %.0f s as KSeF asks", answer.request, wait_s)
             spent.throttled_count += 1
+            self._budget.windows.refuse(call.group)
             self._budget.windows.block(call.group, wait_s)
             self._box.check(wait_s)
             await self._budget.doubt_limits(call.group)
-            # Refused although we waited: another program spends of these limits. Who asks during
-            # a block lengthens it for both, so let the other come first.
+            # Another program asks during the block as well, which lengthens it for both: let it
+            # come first, and by more when we were refused although we waited.
+            if patience == 1 and self._budget.windows.leave_to_others(call.group, wait_s):
+                self._budget.windows.block(call.group, wait_s + SHARED_S)
             patience = SHARED_PATIENCE
 
     async def _sent(self, call: Call, token: str | None) -> Answer:
