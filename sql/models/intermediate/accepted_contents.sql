@@ -19,6 +19,7 @@ sent as (
 corrections as (
     select ksef_number, max(hash_of_corrected_invoice) as hash_of_corrected_invoice
     from sold
+    where hash_of_corrected_invoice is not null
     group by 1
 ),
 

@@ -1,5 +1,3 @@
-{{ config(materialized='view') }}
-
 {% set taxpayer = 'context_type, context_id' %}
 {% set day = 'coalesce(sessions.created_day, ' ~ warsaw_day('accepted_at') ~ ')' %}
 {% set stored_by = 'coalesce(invoices.stored_at, '
