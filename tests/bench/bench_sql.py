@@ -1,4 +1,4 @@
-"""Time and memory of a full build, of publishing and of nothing new, against one scan of the rows.
+"""Time, memory and bytes of a full build with publishing and of nothing new, against one scan.
 
 python -m tests.bench.bench_sql            # 1,000,000 and 10,000,000 invoices, 10 a session
 python -m tests.bench.bench_sql 1000000    # only that many
@@ -22,15 +22,10 @@ with duckdb.connect({load!r}, read_only=True) as connection:
         "from ksef_raw.session_invoices group by all"
     ).fetchmany(1)
 """
-BUILD = """
+FULL = """
 from pathlib import Path
 from kseflow.marts.build import build
-build(Path({load!r}))
-"""
-PUBLISH = """
-from pathlib import Path
-from kseflow.marts.publish import publish
-publish(Path({load!r}), Path({analysts!r}))
+assert build(Path({load!r}), Path({analysts!r}), full=True).is_published
 """
 NOTHING_NEW = """
 from pathlib import Path
@@ -43,11 +38,12 @@ started = time.monotonic()
 {work}
 used = resource.getrusage(resource.RUSAGE_SELF)
 print(time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e6)
+print(used.ru_oublock * 512 / 1e6)
 """
 
 
 def measured(work: str, folder: Path) -> list[float]:
-    """Run Python in a process of its own; return its seconds, CPU seconds and peak GB."""
+    """Run Python in a process of its own; return seconds, CPU seconds, peak GB and MB written."""
     work = work.format(load=str(folder / "load.duckdb"), analysts=str(folder / "ksef.duckdb"))
     done = subprocess.run(
         [sys.executable, "-c", MEASURED.format(work=work)],
@@ -55,22 +51,22 @@ def measured(work: str, folder: Path) -> list[float]:
         text=True,
         check=True,
     )
-    return [float(text) for text in done.stdout.split()[-3:]]
+    return [float(text) for text in done.stdout.split()[-4:]]
 
 
 def main(sizes: list[int]) -> None:
-    print("    invoices step     seconds  x scan   CPU s  peak GB  x scan")
+    print("    invoices step     seconds  x scan   CPU s  peak GB  x scan  MB written")
     for invoices in sizes:
         with TemporaryDirectory() as name:
             folder = Path(name)
             write_raw_tables(folder / "load.duckdb", sessions=invoices // 10, invoices=invoices)
-            steps = {"scan": SCAN, "build": BUILD, "publish": PUBLISH, "nothing": NOTHING_NEW}
+            steps = {"scan": SCAN, "full": FULL, "nothing": NOTHING_NEW}
             found = {step: measured(work, folder) for step, work in steps.items()}
-        scan_s, _, scan_gb = found["scan"]
-        for step, (seconds, cpu_s, peak_gb) in found.items():
+        scan_s, _, scan_gb, _ = found["scan"]
+        for step, (seconds, cpu_s, peak_gb, written_mb) in found.items():
             print(
                 f"{invoices:>12,} {step:8} {seconds:>7.1f} {seconds / scan_s:>7.1f} "
-                f"{cpu_s:>7.1f} {peak_gb:>8.2f} {peak_gb / scan_gb:>7.1f}",
+                f"{cpu_s:>7.1f} {peak_gb:>8.2f} {peak_gb / scan_gb:>7.1f} {written_mb:>11.0f}",
                 flush=True,
             )
 

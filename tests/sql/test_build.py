@@ -85,6 +85,8 @@ def test_dbt_build_works_directly_and_every_definition_holds(
     assert len(definitions) >= 80
     done_nodes = [r for r in results if not r["unique_id"].startswith("exposure.")]
     assert {r["status"] for r in done_nodes} == {"success", "pass"}
+    tests = [r for r in results if r["unique_id"].startswith("test.")]
+    assert built.summary.node_counts["pass"] == len(tests)
 
 
 def test_dbt_docs_are_generated_offline(built: "Built", tmp_path: Path) -> None:

@@ -174,3 +174,29 @@ def test_clients_of_duckdb_1_open_what_is_published(built: "Built") -> None:
             "select (select sum(decided_count) from marts.daily_outcomes)::bigint, "
             "(select count(*) from staging.stg_session_invoices)"
         ).fetchall() == [(int(decided), int(rows))]
+
+
+def told(analysts: Path) -> dict[str, list[tuple[int, int]]]:
+    """Return of each mart without fractions how many rows it has, and a sum over all values."""
+    with duckdb.connect(str(analysts), read_only=True) as connection:
+        marts = connection.sql(
+            "select table_name from duckdb_columns() where schema_name in ('marts', 'staging') "
+            "group by 1 having not bool_or(data_type = 'DOUBLE') order by 1"
+        ).fetchall()
+        connection.execute("set search_path = 'marts,staging'")
+        return {
+            mart: connection.sql(f"select count(*), sum(hash({mart})) from {mart}").fetchall()
+            for (mart,) in marts
+        }
+
+
+def test_what_is_too_much_for_memory_is_built_in_a_file_that_is_gone_afterwards(
+    built: "Built", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, analysts = tmp_path / "load.duckdb", tmp_path / "ksef.duckdb"
+    shutil.copy(built.database, database)
+    monkeypatch.setattr("kseflow.marts.rounds.IN_MEMORY_BYTES", 0)
+    build(database, analysts)
+    assert told(analysts) == told(built.analysts)
+    assert len(told(analysts)) > 15
+    assert list((tmp_path / ".load-dbt").glob("*.duckdb*")) == []

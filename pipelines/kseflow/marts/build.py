@@ -19,10 +19,11 @@ from kseflow.constants import LOCK_WAIT_S
 from kseflow.database import dbt_folder, load_file, locked, locked_if_free, opened, warehouse_error
 from kseflow.errors import WarehouseError
 from kseflow.files import private_files
+from kseflow.marts.fingerprint import fingerprint
 from kseflow.marts.look import is_up_to_date
-from kseflow.marts.publish import LeftOut, Published, last_published, publish
+from kseflow.marts.publish import LeftOut, Published, last_published, publish_from
 from kseflow.marts.rounds import BuildFailed as BuildFailed
-from kseflow.marts.rounds import Rounds, step_text
+from kseflow.marts.rounds import Rounds
 from kseflow.marts.snapshot import QUIET_S, copy_between_commits, remove
 from kseflow.marts.unite import unite
 
@@ -69,8 +70,11 @@ def build(
     started = monotonic()
     work = dbt_folder(load_database)
     if analysts_database is None:
-        with locked(load_database, lock_wait_s):
-            made = _run(load_database, work)
+        with (
+            locked(load_database, lock_wait_s),
+            Rounds(load_database, work, in_place=True) as rounds,
+        ):
+            made = _run(rounds)
     else:
         with _alone(load_database, work, lock_wait_s):
             made = _built_apart(load_database, analysts_database, work, lock_wait_s, full)
@@ -114,28 +118,43 @@ def _alone(load_database: Path, work: Path, wait_s: float) -> Iterator[None]:
 def _built_apart(
     load_database: Path, analysts_database: Path, work: Path, wait_s: float, full: bool
 ) -> dict[str, Any]:
-    """Build in a copy and publish that, if anything changed; return the summary's fields."""
+    """Build from a copy and publish that, if anything changed; return the summary's fields."""
     before = last_published(analysts_database)
-    copy = work / load_database.name  # of the same name, which the models' views know
+    copy = work / load_database.name
+    made_of = None
     try:
         with locked_if_free(load_database) as is_free:
-            is_new = full or before is None
-            if is_free and not is_new and _is_up_to_date(analysts_database, load_database):
-                return _unchanged(analysts_database)
+            if is_free:
+                made_of = _made_of(load_database)
+                if not full and _is_up_to_date(before, analysts_database, load_database, made_of):
+                    return _unchanged(analysts_database)
             quiet_s = 0 if is_free else QUIET_S
             copy_between_commits(load_database, copy, wait_s=wait_s, quiet_s=quiet_s)
-        if not is_free and not is_new and _is_up_to_date(analysts_database, copy):
-            return _unchanged(analysts_database)
-        made = _run(copy, work)
-        after = publish(copy, analysts_database, left_out=made["left_out"])
+        if made_of is None:
+            made_of = _made_of(copy)
+            if not full and _is_up_to_date(before, analysts_database, copy, made_of):
+                return _unchanged(analysts_database)
+        with Rounds(copy, work) as rounds:
+            made = _run(rounds)
+            with rounds.connected() as built:
+                after = publish_from(built, analysts_database, made_of, made["left_out"])
         return made | {"published": after, "is_published": after != before}
     finally:
         remove(copy)
 
 
-def _is_up_to_date(analysts_database: Path, loaded: Path) -> bool:
+def _made_of(loaded: Path) -> str:
+    with opened(loaded) as load:
+        return fingerprint(load)
+
+
+def _is_up_to_date(
+    before: Published | None, analysts_database: Path, loaded: Path, made_of: str
+) -> bool:
+    if before is None:
+        return False
     with opened(loaded) as load, opened(analysts_database) as published:
-        return is_up_to_date(analysts_database, published, load, SystemClock().now())
+        return is_up_to_date(analysts_database, published, load, made_of, SystemClock().now())
 
 
 def _unchanged(analysts_database: Path) -> dict[str, Any]:
@@ -144,12 +163,11 @@ def _unchanged(analysts_database: Path) -> dict[str, Any]:
     return {"published": published, "left_out": left_out}
 
 
-def _run(database: Path, work: Path) -> dict[str, Any]:
-    """Build the marts in `database`; return the summary's fields."""
-    rounds = Rounds(database, work)
-    results = rounds.run()
+def _run(rounds: Rounds) -> dict[str, Any]:
+    """Build the marts; return the summary's fields."""
+    steps = rounds.run()
     return {
-        "node_counts": dict(Counter(str(result.status) for result in results)),
-        "warnings": [step_text(database, result) for result in results if result.status == "warn"],
+        "node_counts": dict(Counter(step.status for step in steps)),
+        "warnings": [rounds.step_text(step) for step in steps if step.status == "warn"],
         "left_out": [LeftOut(*who, reason) for who, reason in sorted(rounds.left_out.items())],
     }

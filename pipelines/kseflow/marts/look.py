@@ -17,7 +17,6 @@ import orjson
 
 from kseflow.constants import DATASET
 from kseflow.files import private_files
-from kseflow.marts.fingerprint import fingerprint
 
 # When KSeF answered last, as copy_moment tells it.
 READ_TABLES = ("sessions", "invoice_reads", "upo_reads", "export_packages")
@@ -107,17 +106,20 @@ def is_up_to_date(
     database: Path,
     published: duckdb.DuckDBPyConnection,
     load: duckdb.DuckDBPyConnection,
+    made_of: str,
     now: datetime,
 ) -> bool:
     """Tell whether the published `database` is what would be made of the load's file; note that.
+
+    `made_of` is that file's fingerprint.
 
     Time alone makes it untrue as well: with a new Warsaw day, when a session becomes stuck, and
     when exports have reached past invoices that they were still to have.
     """
     try:
         made = published.execute("select fingerprint, run_id from published").fetchall()
-        made_of, run_id = made[0]
-        if made_of != fingerprint(load):
+        was_made_of, run_id = made[0]
+        if was_made_of != made_of:
             return False
         look = Look.at(now, made_of, run_id, load)
         if _is_due(published, load, look.as_of):

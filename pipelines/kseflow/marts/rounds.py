@@ -6,43 +6,49 @@ One taxpayer's odd row keeps nobody else's figures old.
 import json
 import logging
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import duckdb
 
 from kseflow.constants import DATASET, MEMORY_LIMIT
-from kseflow.database import opened
 from kseflow.errors import KsefError
 from kseflow.marts.fingerprint import project_folder
+from kseflow.marts.snapshot import remove
+from kseflow.marts.steps import Step, failed, layer
 
 if TYPE_CHECKING:
-    from dbt.artifacts.schemas.run import RunResult
     from dbt.contracts.graph.manifest import Manifest
+    from dbt.contracts.graph.nodes import GenericTestNode
     from dbt_common.events.base_types import EventMsg
 
 log = logging.getLogger(__name__)
 
 SAMPLE_ROWS = 3
 
-PROFILE = """\
-kseflow:
-  target: duckdb
-  outputs:
-    duckdb:
-      type: duckdb
-      path: '{path}'
-      schema: marts
-      threads: 2
-      settings: {{TimeZone: UTC, preserve_insertion_order: false, memory_limit: {memory_limit}}}
-"""
+LOADED = "loaded"  # the name of the load's file where the models are built apart from it
+BUILT = "memory"  # as DuckDB calls the one in memory; the same in a file, for it is in the SQL
+IN_MEMORY_BYTES = 500_000_000  # of a load's file; what is made of it takes five times as much
+THREADS = 2
 
 Taxpayer = tuple[str, str]  # context_type, context_id
 
-# The parsed models by the name of the database, which is in their SQL: parsing takes a third of
-# a small build, and some builds are many (`Rounds._sought`). Variables are read at run time.
-_parsed: "dict[str, Manifest]" = {}
+PROMISES = "test_type:generic"  # what the yml files say of columns and keys
+
+
+class Models(NamedTuple):
+    """What dbt made of the files: all nodes, and the tests among them that are promises."""
+
+    parsed: "Manifest"
+    promises: "list[GenericTestNode]"
+
+
+# By the name of the raw tables' database, which is in the SQL: parsing takes a third of a small
+# build, and some builds are many (`Rounds._sought`).
+_known: dict[str, Models] = {}
 
 
 class BuildFailed(KsefError):
@@ -51,36 +57,87 @@ class BuildFailed(KsefError):
 
 @dataclass
 class Rounds:
-    """Builds of one database, each without some taxpayers; knows whom it must do without.
+    """Builds over one load's file, each without some taxpayers; knows whom it must do without.
 
-    dbt keeps its files in the folder `work`.
+    dbt keeps its files in the folder `work`. The load's file is only read: what is built is in
+    memory, or in a file in `work` if it is much, and gone at the end of the context. If `in_place`
+    it is in the load's file.
     """
 
     database: Path
     work: Path
+    in_place: bool = False
     left_out: dict[Taxpayer, str] = field(default_factory=dict)
 
-    def run(self) -> "list[RunResult]":
-        """Build without those who break a promise, and return the results of the last build.
+    def __enter__(self) -> Self:
+        remove(self._built_file)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # dbt keeps the database open for the life of the process, and no load could write it.
+        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+        remove(self._built_file)
+
+    @contextmanager
+    def connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a connection to what is built, after a run."""
+        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+        with closing(DuckDBConnectionManager.env().handle()) as handle:  # type: ignore[no-untyped-call]
+            yield handle.cursor()
+
+    def run(self) -> list[Step]:
+        """Build without those who break a promise, and return the steps of the last build.
 
         Raises `BuildFailed` when it is nobody's or everybody's fault.
         """
-        while failed := _failed(results := self._dbt(self.left_out)):
-            found = _named(self.database, failed) or self._sought(failed)
-            everybody = _taxpayers(self.database)
+        while broken := failed(steps := self._dbt(self.left_out)):
+            found = self._named(broken) or self._sought(broken)
+            everybody = self._taxpayers()
             if not found or everybody <= self.left_out.keys() | found.keys():
-                raise BuildFailed(_failures_text(self.database, results))
+                told = "\n".join(map(self.step_text, broken))
+                raise BuildFailed(f"{len(broken)} of {len(steps)} steps failed:\n{told}")
             log.warning(
                 "%s of %s taxpayers break a promise of the marts; building without them",
                 len(self.left_out | found), len(everybody),
             )  # fmt: skip
             self.left_out |= found
-        return results
+        return steps
 
-    def _sought(self, failed: "Sequence[RunResult]") -> dict[Taxpayer, str]:
+    def step_text(self, step: Step) -> str:
+        """Name a failed step; of a test, show the first rows that it found."""
+        rows = self._sample(step.sql) if step.sql and step.status != "error" else []
+        return "\n".join([f"{step.name}: {step.message}", *(f"  {row}" for row in rows)])
+
+    def _sample(self, sql: str) -> list[dict[str, Any]]:
+        with self.connected() as connection:
+            found = connection.execute(f"select * from ({sql}\n) limit {SAMPLE_ROWS}")
+            names = [column[0] for column in found.description]
+            return [dict(zip(names, map(_plain, row), strict=True)) for row in found.fetchall()]
+
+    def _named(self, broken: Sequence[Step]) -> dict[Taxpayer, str]:
+        """Return the taxpayers of the rows that failed tests found, with the first that did."""
+        found: dict[Taxpayer, str] = {}
+        for step in broken:
+            if step.status == "error" or not step.sql:
+                continue
+            with self.connected() as connection:
+                try:
+                    rows = connection.execute(
+                        f"select distinct context_type, context_id from ({step.sql}\n)"
+                    ).fetchall()
+                except duckdb.BinderException:  # the test is of no single taxpayer's rows
+                    continue
+            told = self.step_text(step)
+            found |= {who: told for who in rows if None not in who and who not in found}
+        return found
+
+    def _sought(self, broken: Sequence[Step]) -> dict[Taxpayer, str]:
         """Find whose rows make a step fail that names no taxpayer, by halving them."""
-        everybody = sorted(_taxpayers(self.database) - self.left_out.keys())
-        reason = step_text(self.database, failed[0])  # now: another build compiles its node anew
+        everybody = sorted(self._taxpayers() - self.left_out.keys())
+        reason = self.step_text(broken[0])  # now: another build compiles its node anew
         if len(everybody) < 2 or self._fails(()):
             return {}
         return dict.fromkeys(self._odd_ones(everybody), reason)
@@ -94,28 +151,95 @@ class Rounds:
         return [odd for part in parts for odd in self._odd_ones(part)]
 
     def _fails(self, these: Collection[Taxpayer]) -> bool:
-        others = _taxpayers(self.database) - set(these)
-        return bool(_failed(self._dbt(others)))
+        return bool(failed(self._dbt(self._taxpayers() - set(these))))
 
-    def _dbt(self, left_out: Collection[Taxpayer]) -> "list[RunResult]":
-        """Run `dbt build` without unit tests; return each step's result."""
-        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    def _taxpayers(self) -> set[Taxpayer]:
+        """Return whoever has rows in any raw table."""
+        source = self._source
+        with self.connected() as connection:
+            tables = connection.execute(
+                "select table_name from duckdb_columns() where database_name = $1 "
+                "and schema_name = $2 and column_name = 'context_id'",
+                [source, DATASET],
+            ).fetchall()
+            union = " union ".join(
+                f'select context_type, context_id from "{source}".{DATASET}.{table}'
+                for (table,) in tables
+            )
+            return set(connection.execute(union).fetchall()) if union else set()
 
-        told = _dbt_options(self.database, self.work)
-        arguments = ["build", "--no-write-json", *told]
+    def _dbt(self, left_out: Collection[Taxpayer]) -> list[Step]:
+        """Build and test; return each step.
+
+        Where a promise is broken only that counts: what is made of those rows may fail as well.
+        """
+        named = [":".join(taxpayer) for taxpayer in sorted(left_out)]
+        arguments = ["build", *self._told(kseflow_left_out=named)]
         for kind in ("unit_test", "exposure"):  # of the project, and of nothing to build
             arguments += ["--exclude-resource-type", kind]
-        if left_out:
-            named = [":".join(taxpayer) for taxpayer in sorted(left_out)]
-            arguments += ["--vars", json.dumps({"kseflow_left_out": named})]
-        try:
-            if self.database.stem not in _parsed:
-                _parsed[self.database.stem] = _invoked(["parse", "--no-write-json", *told])
-            results = _invoked(arguments, _parsed[self.database.stem]).results
-        finally:
-            # dbt keeps the database open for the life of the process, and no load could write it.
-            DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
-        return list(results)
+        results = _invoked([*arguments, "--exclude", PROMISES], self._models().parsed).results
+        promises = self._kept()
+        return promises if failed(promises) else [*promises, *map(Step.of_dbt, results)]
+
+    def _models(self) -> "Models":
+        """Parse the models and compile what is promised of them, once in a process."""
+        if self._source not in _known:
+            parsed = _invoked(["parse", *self._told()])
+            compiled = _invoked(["compile", *self._told(), "--select", PROMISES], parsed).results
+            nodes = sorted((result.node for result in compiled), key=layer)
+            _known[self._source] = Models(parsed, nodes)
+        return _known[self._source]
+
+    def _kept(self) -> list[Step]:
+        """Look whether the rows are as the models' descriptions promise: a query for each.
+
+        As steps of dbt they would take more time than all models of a small database. Those of a
+        model that was not built are skipped, and of the layers above one where any is broken.
+        """
+        steps: list[Step] = []
+        with self.connected() as connection:
+            for _, nodes in groupby(self._models().promises, layer):
+                if not failed(steps):
+                    steps += filter(None, [_looked(connection, node) for node in nodes])
+        return steps
+
+    @property
+    def _source(self) -> str:
+        return self.database.stem if self.in_place else LOADED
+
+    def _told(self, **variables: Any) -> list[str]:
+        if not self.in_place:
+            variables["kseflow_raw_database"] = LOADED
+        return [*self._options(), "--no-write-json", "--vars", json.dumps(variables)]
+
+    def _options(self) -> list[str]:
+        """Write dbt's profile and return where it finds and puts its files."""
+        self.work.mkdir(exist_ok=True)
+        target = self._target() | {"type": "duckdb", "schema": "marts", "threads": THREADS}
+        profile = {"kseflow": {"target": "duckdb", "outputs": {"duckdb": target}}}
+        (self.work / "profiles.yml").write_text(json.dumps(profile))
+        return [
+            f"--project-dir={project_folder()}",
+            f"--profiles-dir={self.work}",
+            f"--target-path={self.work.resolve() / 'target'}",
+            f"--log-path={self.work.resolve() / 'logs'}",
+        ]
+
+    def _target(self) -> dict[str, Any]:
+        file = str(self.database.resolve())
+        options = {"memory_limit": MEMORY_LIMIT, "preserve_insertion_order": "false"}
+        told = {"settings": {"TimeZone": "UTC"}, "keep_open": True, "config_options": options}
+        if self.in_place:
+            return told | {"path": file}
+        options["temp_directory"] = str(self.work.resolve() / "spilled")
+        is_much = self.database.stat().st_size > IN_MEMORY_BYTES
+        built = str(self._built_file.resolve()) if is_much else f":{BUILT}:"
+        loaded = {"path": file, "alias": LOADED, "read_only": True}
+        return told | {"path": built, "attach": [loaded]}
+
+    @property
+    def _built_file(self) -> Path:
+        return self.work / f"{BUILT}.duckdb"
 
 
 def _invoked(arguments: list[str], parsed: "Manifest | None" = None) -> Any:
@@ -131,81 +255,19 @@ def _invoked(arguments: list[str], parsed: "Manifest | None" = None) -> Any:
     return outcome.result
 
 
-def _dbt_options(database: Path, work: Path) -> list[str]:
-    """Write a profile for `database` and return where dbt finds and puts its files."""
-    work.mkdir(exist_ok=True)
-    path = str(database.resolve()).replace("'", "''")
-    (work / "profiles.yml").write_text(PROFILE.format(path=path, memory_limit=MEMORY_LIMIT))
-    return [
-        f"--project-dir={project_folder()}",
-        f"--profiles-dir={work}",
-        f"--target-path={work.resolve() / 'target'}",
-        f"--log-path={work.resolve() / 'logs'}",
-    ]
+def _looked(connection: duckdb.DuckDBPyConnection, promise: "GenericTestNode") -> Step | None:
+    try:
+        sql = f"select count(*) from ({promise.compiled_code}\n)"
+        return Step.of_promise(promise, connection.execute(sql).fetchall()[0][0])
+    except duckdb.CatalogException:  # of a model that was not built
+        return None
+    except duckdb.Error as error:
+        return Step(f"test {promise.name}", "error", str(error), promise.compiled_code)
 
 
 def _tell_progress(event: "EventMsg") -> None:
     if event.info.name == "LogStartLine":
         log.debug("building the marts: %d of %d", event.data.index, event.data.total)
-
-
-def _failed(results: "Sequence[RunResult]") -> "list[RunResult]":
-    return [result for result in results if result.status in ("error", "fail")]
-
-
-def _taxpayers(database: Path) -> set[Taxpayer]:
-    """Return whoever has rows in any raw table."""
-    with opened(database) as connection:
-        tables = connection.execute(
-            "select table_name from duckdb_columns() "
-            f"where schema_name = '{DATASET}' and column_name = 'context_id'"
-        ).fetchall()
-        union = " union ".join(
-            f"select context_type, context_id from {DATASET}.{table}" for (table,) in tables
-        )
-        return set(connection.execute(union).fetchall()) if union else set()
-
-
-def _named(database: Path, failed: "Sequence[RunResult]") -> dict[Taxpayer, str]:
-    """Return the taxpayers of the rows that failed tests found, with the first test that did."""
-    found: dict[Taxpayer, str] = {}
-    for result in failed:
-        code = getattr(result.node, "compiled_code", None)
-        if result.status == "error" or not code:
-            continue
-        with opened(database) as connection:
-            try:
-                rows = connection.execute(
-                    f"select distinct context_type, context_id from ({code}\n)"
-                ).fetchall()
-            except duckdb.BinderException:  # the test is of no single taxpayer's rows
-                continue
-        told = step_text(database, result)
-        found |= {who: told for who in rows if None not in who and who not in found}
-    return found
-
-
-def _failures_text(database: Path, results: "Sequence[RunResult]") -> str:
-    failed = _failed(results)
-    told = "\n".join(step_text(database, result) for result in failed)
-    return f"{len(failed)} of {len(results)} steps failed:\n{told}"
-
-
-def step_text(database: Path, result: "RunResult") -> str:
-    """Name a failed step; of a test, show the first rows that it found."""
-    node: Any = result.node
-    if result.status == "error" or not node.compiled_code:
-        return f"{node.resource_type} {node.name}: {result.message}"
-    rows = [f"  {row}" for row in _sample(database, node.compiled_code)]
-    return "\n".join([f"{node.resource_type} {node.name}: {result.message}", *rows])
-
-
-def _sample(database: Path, sql: str) -> Iterator[dict[str, Any]]:
-    with opened(database) as connection:
-        found = connection.execute(f"select * from ({sql}\n) limit {SAMPLE_ROWS}")
-        names = [column[0] for column in found.description]
-        for row in found.fetchall():
-            yield dict(zip(names, map(_plain, row), strict=True))
 
 
 def _plain(value: Any) -> Any:

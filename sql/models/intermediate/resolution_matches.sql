@@ -52,8 +52,7 @@ select
     accepted.session_reference_number as accepted_in_session,
     accepted.invoice_reference_number as accepted_reference_number,
     accepted.ksef_number as accepted_ksef_number, accepted.submitted_at, accepted.accepted_at
-from failures
-inner join by_{{ rule }} as accepted
+from failures inner join by_{{ rule }} as accepted
     on failures.company_nip = accepted.company_nip and failures.{{ ours }} = accepted.{{ theirs }}
     and {{ condition }}
     -- A name that two accepted invoices bear, such as 1.xml, tells nothing.

@@ -1,0 +1,47 @@
+"""What a build consists of, and what became of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from dbt.artifacts.schemas.run import RunResult
+    from dbt.contracts.graph.nodes import GenericTestNode
+
+LAYERS = ["seeds", "staging", "intermediate", "marts"]  # the folders
+
+
+@dataclass(frozen=True)
+class Step:
+    """A model, a seed or a test of a build; `status` is as dbt names it."""
+
+    name: str
+    status: str
+    message: str | None
+    sql: str | None
+
+    @classmethod
+    def of_dbt(cls, result: "RunResult") -> Self:
+        node: Any = result.node
+        sql = getattr(node, "compiled_code", None)
+        return cls(f"{node.resource_type} {node.name}", str(result.status), result.message, sql)
+
+    @classmethod
+    def of_promise(cls, node: "GenericTestNode", count: int) -> Self:
+        """Tell what became of a promise that `count` rows break."""
+        broken = "warn" if node.config.severity.lower() == "warn" else "fail"
+        results = f"{count} result{'s' if count != 1 else ''}"
+        message = f"Got {results}, configured to {broken} if != 0"
+        sql = node.compiled_code
+        return cls(f"test {node.name}", broken if count else "pass", message, sql)
+
+
+def layer(node: "GenericTestNode") -> int:
+    """Return how far from the raw tables the model is of which something is promised."""
+    return min(LAYERS.index(part) for part in Path(node.original_file_path).parts if part in LAYERS)
+
+
+def failed(steps: Sequence[Step]) -> list[Step]:
+    """Return those that stop a build; a warning does not."""
+    return [step for step in steps if step.status in ("error", "fail")]
