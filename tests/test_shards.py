@@ -203,6 +203,16 @@ def test_a_shard_goes_on_from_what_was_loaded_without_shards(sharded: Sharded) -
     assert sum(map(len, parts)) == len(whole["session_invoices"])
     unite(sharded.database)
     assert copied(sharded.whole) == whole
+    # Rows that change later replace those that the load without shards had written.
+    sharded.stage.clock.sleep(36 * 3600)
+    sharded.load_shards()
+    unite(sharded.database)
+    later = copied(sharded.whole)
+    parts = [copied(sharded.file(number))["sessions"] for number in range(1, COUNT + 1)]
+    assert {str(row) for part in parts for row in part} == set(map(str, later["sessions"]))
+    names = [row["reference_number"] for row in later["sessions"]]
+    assert len(names) == len(set(names)) > len(whole["sessions"])
+    assert any(row not in later["sessions"] for row in whole["sessions"])
 
 
 def test_the_taxpayers_are_shared_out_anew_and_loaded_together_again(united: Sharded) -> None:
