@@ -25,6 +25,7 @@ from kseflow.marts.publish import LeftOut, Published, last_published, publish_fr
 from kseflow.marts.rounds import BuildFailed as BuildFailed
 from kseflow.marts.rounds import Rounds
 from kseflow.marts.snapshot import QUIET_S, copy_between_commits, remove
+from kseflow.marts.steps import Step
 from kseflow.marts.unite import unite
 
 
@@ -38,6 +39,7 @@ class BuildSummary:
     database: Path
     seconds: float
     node_counts: dict[str, int] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list, repr=False)
     warnings: list[str] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     is_published: bool = False
@@ -47,7 +49,8 @@ class BuildSummary:
         """Return plain values and moments."""
         left_out = [taxpayer.as_json() for taxpayer in self.left_out]
         published = self.published and vars(self.published)
-        return vars(self) | {"left_out": left_out, "published": published}
+        told = {name: value for name, value in vars(self).items() if name != "steps"}
+        return told | {"left_out": left_out, "published": published}
 
 
 def build(
@@ -168,6 +171,7 @@ def _run(rounds: Rounds) -> dict[str, Any]:
     steps = rounds.run()
     return {
         "node_counts": dict(Counter(step.status for step in steps)),
+        "steps": steps,
         "warnings": [rounds.step_text(step) for step in steps if step.status == "warn"],
         "left_out": [LeftOut(*who, reason) for who, reason in sorted(rounds.left_out.items())],
     }

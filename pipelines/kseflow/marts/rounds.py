@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import duckdb
@@ -53,6 +54,8 @@ _known: dict[str, Models] = {}
 
 class BuildFailed(KsefError):
     """A model or a test of the SQL models failed; the message names it and shows sample rows."""
+
+    steps: Sequence[Step] = ()
 
 
 @dataclass
@@ -98,7 +101,9 @@ class Rounds:
             everybody = self._taxpayers()
             if not found or everybody <= self.left_out.keys() | found.keys():
                 told = "\n".join(map(self.step_text, broken))
-                raise BuildFailed(f"{len(broken)} of {len(steps)} steps failed:\n{told}")
+                error = BuildFailed(f"{len(broken)} of {len(steps)} steps failed:\n{told}")
+                error.steps = steps
+                raise error
             log.warning(
                 "%s of %s taxpayers break a promise of the marts; building without them",
                 len(self.left_out | found), len(everybody),
@@ -256,13 +261,15 @@ def _invoked(arguments: list[str], parsed: "Manifest | None" = None) -> Any:
 
 
 def _looked(connection: duckdb.DuckDBPyConnection, promise: "GenericTestNode") -> Step | None:
+    begun = monotonic()
     try:
         sql = f"select count(*) from ({promise.compiled_code}\n)"
-        return Step.of_promise(promise, connection.execute(sql).fetchall()[0][0])
+        count = connection.execute(sql).fetchall()[0][0]
     except duckdb.CatalogException:  # of a model that was not built
         return None
     except duckdb.Error as error:
-        return Step(f"test {promise.name}", "error", str(error), promise.compiled_code)
+        return Step.of_promise(promise, monotonic() - begun, error=str(error))
+    return Step.of_promise(promise, monotonic() - begun, count)
 
 
 def _tell_progress(event: "EventMsg") -> None:

@@ -14,27 +14,42 @@ LAYERS = ["seeds", "staging", "intermediate", "marts"]  # the folders
 
 @dataclass(frozen=True)
 class Step:
-    """A model, a seed or a test of a build; `status` is as dbt names it."""
+    """A model, a seed or a test of a build; `node` and `status` are as dbt names them."""
 
+    node: str
     name: str
     status: str
-    message: str | None
-    sql: str | None
+    seconds: float
+    message: str | None = None
+    sql: str | None = None
 
     @classmethod
     def of_dbt(cls, result: "RunResult") -> Self:
         node: Any = result.node
-        sql = getattr(node, "compiled_code", None)
-        return cls(f"{node.resource_type} {node.name}", str(result.status), result.message, sql)
+        return cls(
+            node.unique_id,
+            f"{node.resource_type} {node.name}",
+            str(result.status),
+            result.execution_time,
+            result.message,
+            getattr(node, "compiled_code", None),
+        )
 
     @classmethod
-    def of_promise(cls, node: "GenericTestNode", count: int) -> Self:
-        """Tell what became of a promise that `count` rows break."""
+    def of_promise(
+        cls, node: "GenericTestNode", seconds: float, count: int = 0, *, error: str | None = None
+    ) -> Self:
+        """Tell what became of a promise that `count` rows break, or that could not be asked."""
         broken = "warn" if node.config.severity.lower() == "warn" else "fail"
         results = f"{count} result{'s' if count != 1 else ''}"
-        message = f"Got {results}, configured to {broken} if != 0"
-        sql = node.compiled_code
-        return cls(f"test {node.name}", broken if count else "pass", message, sql)
+        return cls(
+            node.unique_id,
+            f"test {node.name}",
+            "error" if error else broken if count else "pass",
+            seconds,
+            error or f"Got {results}, configured to {broken} if != 0",
+            node.compiled_code,
+        )
 
 
 def layer(node: "GenericTestNode") -> int:
