@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick check knobs coverage generate mutation faults fuzz bench bench-quick lock clean
+.PHONY: demo test quick check knobs coverage generate mutation faults fuzz bench bench-quick lock container clean
 
 demo: $(VENV)/ready  ## load two emulated taxpayers into kseflow-demo/ksef.duckdb
 	$(BIN)/kseflow demo
@@ -81,6 +81,13 @@ $(VENV)/ksef2: tests/data/ksef2.lock $(VENV)/ready
 lock:  ## pin anew what pyproject.toml asks for (needs uv)
 	uv pip compile --quiet --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header \
 	  --no-annotate --extra dev pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header \
+	  --no-annotate --extra notebooks -c requirements.lock pyproject.toml -o deploy/requirements.lock
+	printf 'hatchling\neditables\n' | uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate -c requirements.lock - -o deploy/build.lock
+
+container: $(VENV)/ready  ## run the image's steps in a clean root and load in it (needs root and debootstrap)
+	$(BIN)/python -m tests.container
 
 clean:
 	rm -rf .venv .venv-* bench.json kseflow-demo .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
