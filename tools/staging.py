@@ -28,7 +28,7 @@ SOURCES = """\
 # {origin}
 sources:
   - name: ksef_raw
-    database: "{{{{ var('kseflow_raw_database', target.database) }}}}"
+    database: "{{{{ var('kseflow_raw_database', target.database or var('kseflow_raw_schema')) }}}}"
     schema: "{{{{ var('kseflow_raw_schema') }}}}"
     description: What KSeF said, as kseflow load stored it; times are UTC instants.
     loaded_at_field: read_at

@@ -26,6 +26,9 @@ def build(
     full: Annotated[
         bool, typer.Option("--full", help="Build also when neither data nor models changed.")
     ] = False,
+    destination: Annotated[
+        str, typer.Option(help="Where the rows are: duckdb, or postgres with dlt's credentials.")
+    ] = "duckdb",
     wait: Wait = 60,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -36,7 +39,8 @@ def build(
 
     When neither data nor models changed since, it only notes that, for status and check.
     A failed test ends with exit code 1, its name and sample rows; the published file stays. If
-    it is of one taxpayer's rows, the others are published without it: exit code 3.
+    it is of one taxpayer's rows, the others are published without it: exit code 3. In another
+    destination the marts are built where the rows are, and nothing is published or left out.
 
     Example: kseflow build --database /srv/ksef/ksef.duckdb
     """
@@ -48,7 +52,9 @@ def build(
         told_in_plain_english(verbose) as console,
         narrated(console, what="building the marts", quiet=quiet, as_json=log_json),
     ):
-        summary = build_marts(database, publish=publish, lock_wait_s=wait, full=full)
+        summary = build_marts(
+            database, publish=publish, lock_wait_s=wait, full=full, destination=destination
+        )
     print_build(summary, as_json=as_json, quiet=quiet)
     if summary.left_out:
         raise typer.Exit(Exit.PARTIAL)

@@ -19,6 +19,7 @@ from kseflow.constants import LOCK_WAIT_S
 from kseflow.database import dbt_folder, load_file, locked, locked_if_free, opened, warehouse_error
 from kseflow.errors import WarehouseError
 from kseflow.files import private_files
+from kseflow.marts.elsewhere import build_elsewhere
 from kseflow.marts.fingerprint import fingerprint
 from kseflow.marts.look import is_up_to_date
 from kseflow.marts.publish import LeftOut, Published, last_published, publish_from
@@ -33,10 +34,11 @@ from kseflow.marts.unite import unite
 class BuildSummary:
     """What one build did: dbt's nodes by status, warnings as text, taxpayers left out.
 
+    `database` is a DuckDB file, or the name of the dlt destination that was built in.
     There are no nodes when what is published was of the same data and models already.
     """
 
-    database: Path
+    database: Path | str
     seconds: float
     node_counts: dict[str, int] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list, repr=False)
@@ -90,12 +92,18 @@ def build_marts(
     publish: bool = True,
     lock_wait_s: float = LOCK_WAIT_S,
     full: bool = False,
+    destination: str = "duckdb",
 ) -> BuildSummary:
     """Build the marts from what was loaded, test them, and publish them as `database`.
 
     `database` is the analysts' file, as for `kseflow.load`; the marts are built also when nothing
-    changed if `full`. What shards loaded is united before. Raises as `build` does.
+    changed if `full`. What shards loaded is united before. Raises as `build` does. In another dlt
+    `destination` the marts are built where the rows are, each table in the place of the one before.
     """
+    if destination != "duckdb":
+        started = monotonic()
+        made = build_elsewhere(destination)
+        return BuildSummary(destination, monotonic() - started, **made)
     unite(database, lock_wait_s=lock_wait_s)
     analysts = database if publish else None
     return build(load_file(database), analysts, lock_wait_s=lock_wait_s, full=full)

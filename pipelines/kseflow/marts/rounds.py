@@ -182,15 +182,15 @@ class Rounds:
         arguments = ["build", *self._told(kseflow_left_out=named)]
         for kind in ("unit_test", "exposure"):  # of the project, and of nothing to build
             arguments += ["--exclude-resource-type", kind]
-        results = _invoked([*arguments, "--exclude", PROMISES], self._models().parsed).results
+        results = invoked([*arguments, "--exclude", PROMISES], self._models().parsed).results
         promises = self._kept()
         return promises if failed(promises) else [*promises, *map(Step.of_dbt, results)]
 
     def _models(self) -> "Models":
         """Parse the models and compile what is promised of them, once in a process."""
         if self._source not in _known:
-            parsed = _invoked(["parse", *self._told()])
-            compiled = _invoked(["compile", *self._told(), "--select", PROMISES], parsed).results
+            parsed = invoked(["parse", *self._told()])
+            compiled = invoked(["compile", *self._told(), "--select", PROMISES], parsed).results
             nodes = sorted((result.node for result in compiled), key=layer)
             _known[self._source] = Models(parsed, nodes)
         return _known[self._source]
@@ -247,7 +247,7 @@ class Rounds:
         return self.work / f"{BUILT}.duckdb"
 
 
-def _invoked(arguments: list[str], parsed: "Manifest | None" = None) -> Any:
+def invoked(arguments: list[str], parsed: "Manifest | None" = None) -> Any:
     """Return what dbt's command results in; raise `BuildFailed` if it could not start."""
     from dbt.cli.main import dbtRunner
 
