@@ -106,27 +106,40 @@ PROFILES: dict[str, Callable[[Any], dict[str, Any]]] = {"postgres": _postgres}
 def _client(destination: str) -> Iterator[Any]:
     """Connect as dlt is configured to."""
     import dlt
-    from dlt.common.configuration.exceptions import ConfigurationException
-    from dlt.common.exceptions import MissingDependencyException
-    from dlt.destinations.exceptions import DatabaseException, DestinationConnectionError
+    from dlt.destinations.exceptions import DatabaseException
 
     with TemporaryDirectory(prefix="kseflow-dlt-") as folder:
         pipeline = dlt.pipeline(
             "kseflow_build", destination=destination, dataset_name=DATASET, pipelines_dir=folder
         )
+        client = _opened(pipeline, destination)
         try:
-            with pipeline.sql_client() as client:
-                yield client
-        except ConfigurationException:
-            raise ConfigurationError(
-                f"dlt knows no way to {destination}: set its credentials in .dlt/secrets.toml, "
-                f"[destination.{destination}.credentials], or the variable "
-                f"DESTINATION__{destination.upper()}__CREDENTIALS"
-            ) from None
-        except MissingDependencyException:
-            raise ConfigurationError(INSTALL.format(destination)) from None
-        except (DatabaseException, DestinationConnectionError) as error:
+            yield client
+        except DatabaseException as error:
             raise WarehouseError(f"{destination}: {str(error).strip()}") from None
+        finally:
+            client.close_connection()
+
+
+def _opened(pipeline: Any, destination: str) -> Any:
+    """Return a connected client of dlt's."""
+    from dlt.common.configuration.exceptions import ConfigurationException
+    from dlt.common.exceptions import MissingDependencyException
+
+    try:
+        client = pipeline.sql_client()
+        client.open_connection()
+    except ConfigurationException:
+        raise ConfigurationError(
+            f"dlt knows no way to {destination}: set its credentials in .dlt/secrets.toml, "
+            f"[destination.{destination}.credentials], or the variable "
+            f"DESTINATION__{destination.upper()}__CREDENTIALS"
+        ) from None
+    except MissingDependencyException:
+        raise ConfigurationError(INSTALL.format(destination)) from None
+    except Exception as error:  # each driver has errors of its own
+        raise WarehouseError(f"{destination}: {str(error).strip()}") from None
+    return client
 
 
 @contextmanager

@@ -89,15 +89,15 @@
     {{ return(adapter.dispatch('join_each_text', 'kseflow')(json)) }}
 {%- endmacro %}
 
-{% macro text_of_row() -%}
-    {{ return(adapter.dispatch('text_of_row', 'kseflow')()) }}
+{% macro text_of_row(json) -%}
+    {{ return(adapter.dispatch('text_of_row', 'kseflow')(json)) }}
 {%- endmacro %}
 
 {% macro number_of_row() -%}
     {{ return(adapter.dispatch('number_of_row', 'kseflow')()) }}
 {%- endmacro %}
 
-{% macro default__text_of_row() -%}
+{% macro default__text_of_row(json) -%}
     texts.text
 {%- endmacro %}
 
@@ -126,7 +126,7 @@
     cross join unnest(json_value_array({{ json }})) as text with offset as number
 {%- endmacro %}
 
-{% macro bigquery__text_of_row() -%}
+{% macro bigquery__text_of_row(json) -%}
     text
 {%- endmacro %}
 
@@ -138,7 +138,7 @@
     cross join lateral flatten(input => parse_json({{ json }})) as texts
 {%- endmacro %}
 
-{% macro snowflake__text_of_row() -%}
+{% macro snowflake__text_of_row(json) -%}
     cast(texts.value as varchar)
 {%- endmacro %}
 
@@ -146,8 +146,12 @@
     texts.index + 1
 {%- endmacro %}
 
-{# Of the first ten texts, for a warehouse that unnests no expression. #}
+{# Of the first hundred texts, for a warehouse that unnests no expression. #}
 {% macro redshift__join_each_text(json) -%}
     inner join ({% for n in range(1, 101) %}select {{ n }} as number{{ ' union all ' if not loop.last }}{% endfor %}) as texts
         on texts.number <= json_array_length({{ json }}, true)
+{%- endmacro %}
+
+{% macro redshift__text_of_row(json) -%}
+    json_extract_array_element_text({{ json }}, texts.number - 1, true)
 {%- endmacro %}

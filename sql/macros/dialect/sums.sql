@@ -69,13 +69,44 @@
         end), {{ 64 * keys | length + 1 }}) as {{ kseflow.type(type) }})
 {%- endmacro %}
 
-{# The value below which a share of the rows lie, between two rows in proportion. #}
+{# The value below which a share of the rows lie, between two rows in proportion; of a relation
+   that is named by `with_percentiles`. #}
 {% macro percentile(value, share) -%}
     {{ return(adapter.dispatch('percentile', 'kseflow')(value, share)) }}
 {%- endmacro %}
 
 {% macro default__percentile(value, share) -%}
     percentile_cont({{ share }}) within group (order by {{ value }})
+{%- endmacro %}
+
+{% macro with_percentiles(relation, groups, values, shares, condition='1 = 1') -%}
+    {{ return(adapter.dispatch('with_percentiles', 'kseflow')(relation, groups, values, shares, condition)) }}
+{%- endmacro %}
+
+{% macro default__with_percentiles(relation, groups, values, shares, condition) -%}
+    {{ return(relation) }}
+{%- endmacro %}
+
+{# An aggregate in a select may sort by one value only; windows may sort by several. #}
+{% macro redshift__with_percentiles(relation, groups, values, shares, condition) -%}
+    (
+        select
+            *
+            {%- for value in values %}{% for share in shares %},
+            percentile_cont({{ share }}) within group (order by {{ value }})
+                over (partition by {{ groups }}) as {{ kseflow.percentile_name(value, share) }}
+            {%- endfor %}{% endfor %}
+        from {{ relation }}
+        where {{ condition }}
+    ) as with_percentiles
+{%- endmacro %}
+
+{% macro redshift__percentile(value, share) -%}
+    max({{ kseflow.percentile_name(value, share) }})
+{%- endmacro %}
+
+{% macro percentile_name(value, share) -%}
+    {{ value }}_at_{{ (share * 100) | int }}
 {%- endmacro %}
 
 {% macro bigquery__percentile(value, share) -%}

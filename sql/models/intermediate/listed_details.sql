@@ -11,11 +11,11 @@ with failed as (
 given as (
     select
         {{ key }}, submitted_at, status_code,
-        {{ text_of_row() }} as detail,
+        {{ text_of_row('failed.status_details') }} as detail,
         {{ number_of_row() }} as detail_number
     from failed
     {{ join_each_text('failed.status_details') }}
-    where trim({{ text_of_row() }}) != ''
+    where trim({{ text_of_row('failed.status_details') }}) != ''
 ),
 
 -- What KSeF gives no detail of is described by the text of its code.

@@ -1,4 +1,6 @@
 {% set grain = 'day, context_type, context_id, subject_type' %}
+{% set measured = ['size_bytes', 'hwm_lag_seconds', 'seconds_to_completion'] %}
+{% set shares = {'p50': 0.5, 'p95': 0.95} %}
 {% set hours = sum_where('covered_seconds', 'metadata_count is not null') ~ ' / 3600' %}
 
 with counted as (
@@ -18,8 +20,8 @@ with counted as (
         cast(coalesce(sum(size_bytes), 0) as bigint) as size_bytes,
         max(size_cap_share) as max_size_cap_share,
         sum(size_cap_share) / nullif({{ count_where('is_built') }}, 0) as mean_size_cap_share,
-        {%- for column in ['size_bytes', 'hwm_lag_seconds', 'seconds_to_completion'] %}
-        {%- for name, share in {'p50': 0.5, 'p95': 0.95}.items() %}
+        {%- for column in measured %}
+        {%- for name, share in shares.items() %}
         {{ percentile(column, share) }}
             as {{ name }}_{{ column }},
         {%- endfor %}
@@ -38,7 +40,7 @@ with counted as (
         cast(nullif({{ latest_of('coalesce(exports_to_catch_up, -1)', ['requested_at'],
             'is_effectively_truncated is not null', type='integer') }}, -1) as integer)
             as exports_to_catch_up
-    from {{ ref('measured_packages') }}
+    from {{ with_percentiles(ref('measured_packages'), grain, measured, shares.values()) }}
     group by {{ grain }}
 )
 

@@ -17,6 +17,7 @@ select
         as {{ name }}_seconds_to_storage,
     {%- endfor %}
     max(seconds_to_storage) as max_seconds_to_storage
-from {{ ref('judged_submissions') }}
+from {{ with_percentiles(ref('judged_submissions'), 'submitted_day, session_type',
+    ['seconds_to_acceptance', 'seconds_to_storage'], shares.values(), "outcome = 'accepted'") }}
 where outcome = 'accepted'
 group by 1, 2
