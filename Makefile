@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick check knobs coverage generate mutation faults fuzz bench bench-quick lock container clean
+.PHONY: demo test quick check knobs coverage elsewhere generate mutation faults fuzz bench bench-quick lock container clean
 
 demo: $(VENV)/ready  ## load two emulated taxpayers into kseflow-demo/ksef.duckdb
 	$(BIN)/kseflow demo
@@ -33,6 +33,9 @@ coverage: $(VENV)/ready $(VENV)/duckdb-1.2 $(VENV)/ksef-client $(VENV)/ksef2  ##
 	$(BIN)/coverage run -m pytest $(PARALLEL) $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+elsewhere: $(VENV)/ready $(VENV)/spark  ## the models in PostgreSQL and Spark, row by row; wants PostgreSQL's server and a Java
+	$(BIN)/pytest tests/sql/test_elsewhere_*.py
 
 mutation: $(VENV)/ready  ## change the SQL on purpose and see which changes its tests notice; takes an hour
 	$(BIN)/python tests/mutation/mutate.py
@@ -67,6 +70,11 @@ $(VENV)/duckdb-1.2: tests/data/duckdb-1.2.lock $(VENV)/ready  # an old client, w
 $(VENV)/ksef-client: tests/data/ksef-client.lock $(VENV)/ready  # clients of KSeF that nobody here wrote
 	$(PYTHON) -m venv --clear $@
 	$@/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	touch $@
+
+$(VENV)/spark: tests/data/spark.lock $(VENV)/ready  # half a gigabyte
+	$(PYTHON) -m venv --clear $@
+	$@/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
 # ksef2 wants Python 3.12 or newer, beside whatever this project itself runs on.

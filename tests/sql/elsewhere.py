@@ -29,6 +29,15 @@ def raw_tables(database: Path) -> Iterator[tuple[str, pa.Table]]:
         yield table.name, table.arrow(rows)
 
 
+def with_lists_as_json(rows: pa.Table) -> pa.Table:
+    """Return a table without lists, as dlt writes it where it has no type for them."""
+    for number, field in enumerate(rows.schema):
+        if pa.types.is_list(field.type):
+            texts = [value and json.dumps(value) for value in rows[field.name].to_pylist()]
+            rows = rows.set_column(number, field.name, pa.array(texts, pa.string()))
+    return rows
+
+
 def load_elsewhere(database: Path, destination: Any, work: Path) -> None:
     """Have dlt write the raw tables to a destination, with the types that it gives them there."""
     pipeline = dlt.pipeline(
