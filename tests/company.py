@@ -15,13 +15,15 @@ from kseflow.api.client import make_clients
 from kseflow.api.credentials import CertificateCredentials, Credentials, TokenCredentials
 from kseflow.clock import SimulatedClock, Steppable, TimeBox
 from kseflow.context import Context
+from kseflow.loading.places import File, Place
 from kseflow.loading.run import load_clients
 from kseflow.marts.build import build
 from kseflow.options import Options
+from kseflow.raw.tables import TABLES
 from kseflow.watch.check import check
 from kseflow.watch.finding import State
 from tests.conftest import TUESDAY
-from tests.copies import INVOICE_FIELDS, SESSION_FIELDS, expected, rows_of, stored_rows
+from tests.copies import INVOICE_FIELDS, SESSION_FIELDS, expected, stored_rows
 from tests.simulation import Wire
 
 OTHERWISE = 0.3  # how often a knob is not where the guess is
@@ -122,6 +124,7 @@ class Company:
     folder: Path
     draw: Draw
     outcomes: Counter[str] = field(default_factory=Counter)
+    place: Place | None = None  # a file in the folder unless given
 
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -166,7 +169,8 @@ class Company:
             exports_from=self.world.since,
             xml_folder=self.folder / "xml" if self.asked["xml"] else None,
         )
-        summary = load_clients(clients, self.database, box, options, only=only)
+        place = self.place or self.database
+        summary = load_clients(clients, place, box, options, only=only)
         self.outcomes.update(log["outcome"] for log in summary.logs)
 
     def login(self, who: Any, number: int) -> Credentials:
@@ -216,7 +220,9 @@ class Company:
         }
 
     def copy(self, nip: str, table: str) -> dict[str, Any]:
-        found = rows_of(self.database, f"from ksef_raw.{table} where context_id = '{nip}'")
+        with (self.place or File(self.database)).warehouse() as warehouse:
+            sql = f"select * from {{}} where context_id = '{nip}'"
+            found = warehouse.rows(sql, next(each for each in TABLES if each.name == table))
         if table == "invoice_metadata":
             return {f"{r['subject_type']} {r['ksef_number']}": r["invoice_hash"] for r in found}
         fields = SESSION_FIELDS if table == "sessions" else INVOICE_FIELDS

@@ -15,15 +15,18 @@ LOCALE = ("--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu
 SETTINGS = ("timezone=Europe/Warsaw", "fsync=off", "listen_addresses=127.0.0.1")
 
 
+PASSWORD = "tajne-haslo-4711"
+
+
 class Server(NamedTuple):
-    """Where a server listens. User and database are postgres; any password will do."""
+    """Where a server listens. User and database are postgres."""
 
     port: int
     host: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
-        return f"postgresql://postgres:any@{self.host}:{self.port}/postgres"
+        return f"postgresql://postgres:{PASSWORD}@{self.host}:{self.port}/postgres"
 
 
 @contextmanager
@@ -31,10 +34,13 @@ def running_postgres() -> Iterator[Server]:
     """Start a server of Debian's in a folder of its own, and stop it in the end."""
     assert FOLDERS, "PostgreSQL's server is needed: apt-get install postgresql"
     with tempfile.TemporaryDirectory(prefix="kseflow-postgres") as folder:
-        data, port = Path(folder, "data"), _free_port()
+        data, secret, port = Path(folder, "data"), Path(folder, "password"), _free_port()
+        secret.write_text(PASSWORD)
         if os.getuid() == 0:
-            os.chown(folder, *_owner())
-        _run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", *LOCALE)
+            for path in (folder, secret):
+                os.chown(path, *_owner())
+        login = ("--username=postgres", "--auth=scram-sha-256", f"--pwfile={secret}")
+        _run("initdb", "-D", data, "--no-sync", *login, *LOCALE)
         options = " ".join(f"-c {s}" for s in (*SETTINGS, f"unix_socket_directories={folder}"))
         _run("pg_ctl", "-D", data, "-w", "-l", data / "log", "-o", f"-p {port} {options}", "start")
         try:

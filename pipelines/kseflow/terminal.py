@@ -74,12 +74,11 @@ def print_load(
 
 def _states_after(summary: LoadSummary, in_progress: str) -> "tuple[list[TaxpayerStatus], str]":
     """Return each taxpayer's state, or why it cannot be read now."""
-    from kseflow.loading.warehouse import Warehouse  # pyarrow, which a build does without
-    from kseflow.watch.status import status
+    from kseflow.watch.status import status  # pyarrow, which a build does without
 
     try:
-        warehouse = Warehouse.of_file(summary.database)
-        return status(warehouse, summary.ended_at, in_progress=in_progress), ""
+        with summary.place.warehouse() as warehouse:
+            return status(warehouse, summary.ended_at, in_progress=in_progress), ""
     except WarehouseError as error:
         return [], str(error)
 

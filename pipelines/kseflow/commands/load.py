@@ -14,6 +14,7 @@ from rich.console import Console
 from kseflow.clock import SystemClock, TimeBox
 from kseflow.commands.shared import (
     Database,
+    Destination,
     Environment,
     Exit,
     Json,
@@ -55,6 +56,7 @@ Build = Annotated[
 @with_options
 def load(
     database: Database = Path("ksef.duckdb"),
+    destination: Destination = "",
     environment: Environment = None,
     nip: Nips = None,
     only: Only = None,
@@ -83,6 +85,11 @@ def load(
         level = logging.DEBUG if verbose else logging.INFO
         voice = partial(narrated, console, level=level, quiet=quiet, as_json=log_json)
         more: dict[str, Any] = {"environment": environment, "nips": nip or (), "only": only or ()}
+        more |= {"destination": destination}
+        if build and destination:
+            raise ConfigurationError(
+                "--build reads the load's own DuckDB file; load without --destination for marts"
+            )
         if build:
             _check_build(database, asked["shard"])
         with voice(what="logging in") as narrator, _stopping(box, console):

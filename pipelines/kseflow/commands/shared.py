@@ -38,6 +38,14 @@ Database = Annotated[
     Path,
     typer.Option(help="The analysts' DuckDB file; loads write FILE-load.duckdb beside it."),
 ]
+Destination = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Where loads write instead: duckdb (another file), postgres, delta or iceberg, as "
+        "destination.NAME in .dlt/secrets.toml describes it.",
+    ),
+]
 Nips = Annotated[
     list[str] | None,
     typer.Option(

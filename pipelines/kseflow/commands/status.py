@@ -8,6 +8,7 @@ import typer
 from kseflow.clock import SystemClock
 from kseflow.commands.shared import (
     Database,
+    Destination,
     Json,
     Verbose,
     told_in_plain_english,
@@ -16,6 +17,7 @@ from kseflow.commands.shared import (
 
 def status(
     database: Database = Path("ksef.duckdb"),
+    destination: Destination = "",
     in_progress: Annotated[
         Literal["failed", "all"],
         typer.Option(help="What counts as lacking of sessions that are still open."),
@@ -28,13 +30,18 @@ def status(
     Example: kseflow status --json
     """
     from kseflow.database import load_file
+    from kseflow.loading.places import place_of
     from kseflow.loading.warehouse import Warehouse
     from kseflow.marts.publish import last_published
     from kseflow.terminal import print_status
     from kseflow.watch.status import status as read_status
 
     with told_in_plain_english(verbose):
-        states = read_status(
-            Warehouse.of_file(load_file(database)), SystemClock().now(), in_progress=in_progress
-        )
-        print_status(states, as_json=as_json, published=last_published(database))
+        now, published, file = SystemClock().now(), None, load_file(database)
+        if destination:
+            with place_of(file, destination).warehouse() as warehouse:
+                states = read_status(warehouse, now, in_progress=in_progress)
+        else:
+            states = read_status(Warehouse.of_file(file), now, in_progress=in_progress)
+            published = last_published(database)
+        print_status(states, as_json=as_json, published=published)

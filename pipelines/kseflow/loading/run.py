@@ -1,7 +1,6 @@
-"""One scheduled load into a DuckDB file: extract and commit piece by piece, then sum up."""
+"""One scheduled load: extract and commit piece by piece, then sum up."""
 
 import logging
-import shutil
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,11 @@ from kseflow.api.address import is_loopback
 from kseflow.api.client import KsefClient, make_clients
 from kseflow.api.credentials import Credentials
 from kseflow.clock import SystemClock, TimeBox
-from kseflow.constants import DATASET, LOCK_WAIT_S, MAX_TIME_S
-from kseflow.database import Hold, causes, load_file, locked, warehouse_error, working_folder
+from kseflow.constants import LOCK_WAIT_S, MAX_TIME_S
+from kseflow.database import causes, load_file
 from kseflow.errors import ConfigurationError, WarehouseError
 from kseflow.loading.extraction import Extraction
+from kseflow.loading.places import File, Place, place_of
 from kseflow.loading.resources import resources
 from kseflow.loading.shards import begin_shard
 from kseflow.loading.summary import LoadSummary
@@ -31,11 +31,10 @@ from kseflow.logins import (
 )
 from kseflow.options import DEFAULTS, Options, with_options
 from kseflow.settings import unknown
-from kseflow.shard import refuse_another_split
+from kseflow.shard import Shard, refuse_another_split
 
 log = logging.getLogger(__name__)
 
-PIPELINE = "ksef"
 LOADABLE = (
     "sessions",
     "session_invoices",
@@ -50,6 +49,7 @@ LOADABLE = (
 def load(
     database: Path = Path("ksef.duckdb"),
     *,
+    destination: str = "",
     environment: str | None = None,
     credentials: Sequence[Credentials] | None = None,
     nips: Collection[str] = (),
@@ -62,7 +62,8 @@ def load(
 ) -> LoadSummary:
     """Load what changed since the last load, and what the database still lacks.
 
-    `database` is the analysts' file, as for `kseflow.build`; the load writes its own beside it.
+    `database` is the analysts' file, as for `kseflow.build`; the load writes its own beside it,
+    or the `destination` that dlt's configuration describes: duckdb, postgres, delta or iceberg.
     `environment` (`production`, `demo`, `test` or a base URL), `credentials` and those of
     `Options` are the configured ones unless given; `nips` restricts to these identifiers, and
     `only` to these raw tables. `max_time_s` ends it in good time before the next one, and
@@ -87,15 +88,30 @@ def load(
         size_factor=asked.size_factor,
         sharer_count=shard.count if shard else 1,
     )
-    file = load_file(shard.file(database) if shard else database)
-    if shard is not None:
-        begin_shard(load_file(database), file, shard, lock_wait_s)
-    return load_clients(clients, file, box, asked, only=only, lock_wait_s=lock_wait_s, watch=watch)
+    place = _place(database, destination, shard, lock_wait_s)
+    return load_clients(clients, place, box, asked, only=only, lock_wait_s=lock_wait_s, watch=watch)
+
+
+def _place(database: Path, destination: str, shard: Shard | None, lock_wait_s: float) -> Place:
+    """Return where to write; what a shard's file has to begin with is brought there."""
+    whole = load_file(database)
+    if destination:
+        if shard is not None:
+            raise ConfigurationError(
+                f"--shard {shard} shares taxpayers out among DuckDB files; a load with "
+                f"--destination {destination} takes them all"
+            )
+        return place_of(whole, destination)
+    if shard is None:
+        return File(whole)
+    file = load_file(shard.file(database))
+    begin_shard(whole, file, shard, lock_wait_s)
+    return File(file)
 
 
 def load_clients(
     clients: Sequence[KsefClient],
-    database: Path,
+    database: Path | Place,
     box: TimeBox,
     options: Options = DEFAULTS,
     *,
@@ -103,7 +119,7 @@ def load_clients(
     lock_wait_s: float = LOCK_WAIT_S,
     watch: Callable[[Extraction], None] | None = None,
 ) -> LoadSummary:
-    """Load what changed and what lacks for every client's taxpayer into `database`.
+    """Load what changed and what lacks for every client's taxpayer into a file or place.
 
     Commits as it goes; a taxpayer that fails is reported in the summary and in `sync_log`.
     `watch` is given the extraction at its beginning, to show its progress.
@@ -114,19 +130,20 @@ def load_clients(
         raise unknown(f"--only {name}", name, LOADABLE, "table")
     if options.xml_folder is not None and options.xml_folder.is_file():
         raise ConfigurationError(f"xml_folder {options.xml_folder} is a file; name a folder")
-    with locked(database, lock_wait_s), Hold(database) as hold:
-        pipeline = pipeline_of(database)
-        check_environment(pipeline, clients)
+    place = File(database) if isinstance(database, Path) else database
+    with place.held(lock_wait_s) as while_waiting:
+        pipeline = place.pipeline()
+        check_environment(place, pipeline, clients)
         extraction = Extraction(clients, box, options, load_share)
-        extraction.while_waiting = hold.released
+        extraction.while_waiting = while_waiting
         if watch is not None:
             watch(extraction)
         try:
             while not extraction.is_done:
-                _run(pipeline, _source(extraction, only))
+                _run(place, pipeline, _source(extraction, only))
         finally:
             extraction.close()
-        return _summary(extraction, database, box)
+        return _summary(extraction, place, box)
 
 
 @dlt.source(name="ksef", section="ksef", max_table_nesting=0)
@@ -134,32 +151,13 @@ def _source(extraction: Extraction, only: Sequence[str]) -> Any:
     return resources(extraction, only=only, until_commit=True)
 
 
-def pipeline_of(database: Path) -> Pipeline:
-    """Return a dlt pipeline that writes `database`, and remembers nothing but what is in it.
-
-    Its working files lie beside it. What an interrupted load left there is older or newer than a
-    database that was restored, or half of a step: it is thrown away, and asked for again.
-    Raises `WarehouseError` when it cannot be.
-    """
-    folder = working_folder(database)
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise WarehouseError(f"{folder} cannot be emptied: {error.strerror}; delete it") from None
-    return dlt.pipeline(
-        PIPELINE,
-        destination=dlt.destinations.duckdb(str(database)),
-        dataset_name=DATASET,
-        pipelines_dir=str(folder),
-    )
-
-
-def check_environment(pipeline: Pipeline, clients: Sequence[KsefClient]) -> None:
+def check_environment(place: Place, pipeline: Pipeline, clients: Sequence[KsefClient]) -> None:
     """Refuse to mix two environments in one database; their cursors would hide sessions."""
-    with Warehouse.of_pipeline(pipeline) as warehouse:
-        known = warehouse.environments()
+    try:
+        with Warehouse.of_pipeline(pipeline) as warehouse:
+            known = warehouse.environments()
+    except Exception as error:
+        raise place.trouble(error) from error
     known = {url for url in known if not is_loopback(url)}  # emulators change their port
     for client in clients:
         if known and client.base_url not in known and not is_loopback(client.base_url):
@@ -169,18 +167,17 @@ def check_environment(pipeline: Pipeline, clients: Sequence[KsefClient]) -> None
             )
 
 
-def _run(pipeline: Pipeline, source: DltSource) -> None:
+def _run(place: Place, pipeline: Pipeline, source: DltSource) -> None:
     """Run dlt and tell its troubles in plain English."""
     try:
         pipeline.run(source)
     except Exception as error:
         if any(isinstance(cause, KeyboardInterrupt) for cause in causes(error)):
             raise KeyboardInterrupt from error  # dlt makes a failed step of it
-        database = Path(str(pipeline.destination.config_params.get("credentials", "the database")))
-        raise warehouse_error(error, database) from error
+        raise place.trouble(error) from error
 
 
-def _summary(extraction: Extraction, database: Path, box: TimeBox) -> LoadSummary:
+def _summary(extraction: Extraction, place: Place, box: TimeBox) -> LoadSummary:
     requests: dict[str, int] = {}
     waited_s = 0.0
     for client in extraction.clients:
@@ -191,7 +188,7 @@ def _summary(extraction: Extraction, database: Path, box: TimeBox) -> LoadSummar
     failed = [log["taxpayer"] for log in logs if log["outcome"] == "failed"]
     return LoadSummary(
         run_id=extraction.run_id,
-        database=database,
+        place=place,
         started_at=box.started_at,
         ended_at=box.now(),
         logs=logs,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kseflow.context import Context
+from kseflow.loading.places import Place
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class LoadSummary:
     """What one run did: the log of each lane, and sums; times are UTC."""
 
     run_id: str
-    database: Path
+    place: Place
     started_at: datetime
     ended_at: datetime
     logs: list[dict[str, Any]]
@@ -21,6 +22,11 @@ class LoadSummary:
     waited_s: float
     failed_taxpayers: list[Context]
     is_stopped: bool
+
+    @property
+    def database(self) -> Path:
+        """The file that was written; the name of another destination."""
+        return Path(self.place.name)
 
     @property
     def is_in_vain(self) -> bool:
@@ -40,4 +46,6 @@ class LoadSummary:
             for log in self.logs
         ]
         failed = [taxpayer.as_json() for taxpayer in self.failed_taxpayers]
-        return vars(self) | {"logs": logs, "failed_taxpayers": failed}
+        told = vars(self) | {"database": self.database}
+        del told["place"]
+        return told | {"logs": logs, "failed_taxpayers": failed}

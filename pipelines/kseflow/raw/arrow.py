@@ -87,6 +87,13 @@ class Table:
             schema=self.schema,
         )
 
+    def newest(self, rows: pa.Table) -> pa.Table:
+        """Return one row for each key, the one read last; of two read at once, the later."""
+        rows = rows.take(pc.sort_indices(rows, [("read_at", "ascending")]))  # keeps their order
+        places = pa.array(range(rows.num_rows), pa.int64())
+        keyed = rows.select(self.key).append_column("place", places).group_by(list(self.key))
+        return rows.take(keyed.aggregate([("place", "max")])["place_max"].sort())
+
     def arrow_from_api(self, items: Sequence[Row], **stamps: Any) -> pa.Table:
         """Build an Arrow table of API items; `stamps` fill the columns the API does not send.
 
