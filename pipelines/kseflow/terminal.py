@@ -77,7 +77,7 @@ def _states_after(summary: LoadSummary, in_progress: str) -> "tuple[list[Taxpaye
     from kseflow.watch.status import status  # pyarrow, which a build does without
 
     try:
-        with summary.place.warehouse() as warehouse:
+        with summary.warehouse() as warehouse:
             return status(warehouse, summary.ended_at, in_progress=in_progress), ""
     except WarehouseError as error:
         return [], str(error)

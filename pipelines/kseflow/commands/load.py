@@ -84,14 +84,10 @@ def load(
         asked = vars(configured_options(**options))
         level = logging.DEBUG if verbose else logging.INFO
         voice = partial(narrated, console, level=level, quiet=quiet, as_json=log_json)
-        more: dict[str, Any] = {"environment": environment, "nips": nip or (), "only": only or ()}
-        more |= {"destination": destination}
-        if build and destination:
-            raise ConfigurationError(
-                "--build reads the load's own DuckDB file; load without --destination for marts"
-            )
+        more: dict[str, Any] = {"environment": environment, "destination": destination}
+        more |= {"nips": nip or (), "only": only or ()}
         if build:
-            _check_build(database, asked["shard"])
+            _check_build(database, asked["shard"], destination)
         with voice(what="logging in") as narrator, _stopping(box, console):
             more |= {"box": box, "watch": narrator.watch, "lock_wait_s": wait}
             summary = run_load(database, **more, **asked)
@@ -108,10 +104,14 @@ def load(
     raise typer.Exit(_exit_code(summary, built))
 
 
-def _check_build(database: Path, shard: "Shard | None") -> None:
+def _check_build(database: Path, shard: "Shard | None", destination: str) -> None:
     """Refuse now, not after the load, what cannot be built, or a file that is somebody else's."""
     from kseflow.marts.publish import last_published
 
+    if destination:
+        raise ConfigurationError(
+            "--build reads the load's own DuckDB file; load without --destination for marts"
+        )
     if shard is not None:
         raise ConfigurationError(
             "--build builds from all shards: run kseflow build when their loads have ended"

@@ -1,4 +1,4 @@
-"""The tables of a lake, Delta or Iceberg on a filesystem, read by DuckDB as parquet.
+"""What a pipeline's destination holds; tables of a lake are read by DuckDB as parquet.
 
 DuckDB's own readers of both are extensions, which it would download.
 """
@@ -14,16 +14,23 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from kseflow.database import in_memory
 from kseflow.loading.destinations import takes_of
+from kseflow.loading.warehouse import Warehouse
 from kseflow.raw.tables import TABLES
 
 
-def table_format_of(pipeline: Pipeline) -> str | None:
-    """Return `delta` or `iceberg`, None where the destination answers queries itself."""
-    return takes_of(pipeline).table_format
+@contextmanager
+def warehouse_of(pipeline: Pipeline) -> Iterator[Warehouse]:
+    """Read whatever destination the pipeline writes, through one connection."""
+    if table_format := takes_of(pipeline).table_format:
+        with _opened(pipeline, table_format) as connection:
+            yield Warehouse.of_connection(connection)
+    else:
+        with Warehouse.of_pipeline(pipeline) as warehouse:
+            yield warehouse
 
 
 @contextmanager
-def opened_lake(pipeline: Pipeline, table_format: str) -> Iterator[duckdb.DuckDBPyConnection]:
+def _opened(pipeline: Pipeline, table_format: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the raw tables that are there, as they are now; queries read their rows."""
     with (
         TemporaryDirectory() as spilled,

@@ -18,6 +18,7 @@ from kseflow.database import Hold, causes, locked, warehouse_error, working_fold
 from kseflow.errors import ConfigurationError, WarehouseError, plain
 from kseflow.files import private_files
 from kseflow.loading.destinations import takes_of_name
+from kseflow.loading.lakes import warehouse_of
 from kseflow.loading.warehouse import Warehouse
 from kseflow.settings import section
 
@@ -141,7 +142,7 @@ class Elsewhere:
         with (
             TemporaryDirectory() as folder,
             self._told(),
-            Warehouse.of_pipeline(self._opened(Path(folder))) as warehouse,
+            warehouse_of(self._opened(Path(folder))) as warehouse,
         ):
             yield warehouse
 

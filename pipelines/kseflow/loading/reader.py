@@ -40,15 +40,9 @@ class Reader:
     @classmethod
     @contextmanager
     def of_pipeline(cls, pipeline: "Pipeline") -> Iterator[Self]:
-        """Read whatever destination the pipeline writes, through one connection."""
+        """Read the destination that the pipeline writes, where it answers queries itself."""
         from dlt.destinations.exceptions import DatabaseUndefinedRelation  # readers do without dlt
 
-        from kseflow.loading.lakes import opened_lake, table_format_of
-
-        if table_format := table_format_of(pipeline):
-            with opened_lake(pipeline, table_format) as connection:
-                yield cls(*_duckdb(connection, ""))
-            return
         with pipeline.sql_client() as client:
 
             def run(sql: str) -> Rows | None:
@@ -70,7 +64,20 @@ class Reader:
 
         Raises `WarehouseError` when there is no file or it stays locked.
         """
-        return cls(*_duckdb(opened(database, wait_s=wait_s), f"{DATASET}."))
+        return cls.of_connection(opened(database, wait_s=wait_s), f"{DATASET}.")
+
+    @classmethod
+    def of_connection(cls, connection: duckdb.DuckDBPyConnection, schema: str = "") -> Self:
+        """Read tables of an open DuckDB, whose names begin with `schema`."""
+
+        def run(sql: str) -> Rows | None:
+            try:
+                answer = connection.execute(sql)
+            except duckdb.CatalogException:
+                return None
+            return [column[0] for column in answer.description], answer.fetchall()
+
+        return cls(run, lambda table: f"{schema}{table}", lambda sql: _arrow_of(connection, sql))
 
     def rows(self, sql: str, *tables: Table) -> list[dict[str, Any]]:
         """Run `sql`, with each `{}` standing for a raw table, and return its rows."""
@@ -116,23 +123,6 @@ def literal(value: str | datetime) -> str:
 
 def _null(column: pa.Field) -> str:
     return f"cast(null as {SQL_TYPES.get(column.type, 'varchar')}) as {column.name}"
-
-
-def _duckdb(
-    connection: duckdb.DuckDBPyConnection, schema: str
-) -> tuple[
-    Callable[[str], Rows | None], Callable[[str], str], Callable[[str], pa.Table | None] | None
-]:
-    """Return what a reader needs of a connection whose tables lie in a schema."""
-
-    def run(sql: str) -> Rows | None:
-        try:
-            answer = connection.execute(sql)
-        except duckdb.CatalogException:
-            return None
-        return [column[0] for column in answer.description], answer.fetchall()
-
-    return run, lambda table: f"{schema}{table}", lambda sql: _arrow_of(connection, sql)
 
 
 def _arrow_of(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table | None:

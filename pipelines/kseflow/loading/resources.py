@@ -15,7 +15,7 @@ from kseflow.constants import KEPT_ROWS
 from kseflow.loading.destinations import takes_of
 from kseflow.loading.extraction import Extraction
 from kseflow.loading.kept import Commit
-from kseflow.loading.warehouse import Warehouse
+from kseflow.loading.lakes import warehouse_of
 from kseflow.raw.arrow import Table
 from kseflow.raw.tables import TABLES
 
@@ -37,7 +37,7 @@ def resources(
         takes = takes_of(pipeline)
         if not extraction.has_begun:
             tables = frozenset(only or dlt.current.source().resources.selected)
-            with Warehouse.of_pipeline(pipeline) as warehouse:
+            with warehouse_of(pipeline) as warehouse:
                 extraction.begin(warehouse, state, tables)
         try:
             commits = _commits(extraction, until_commit=until_commit)

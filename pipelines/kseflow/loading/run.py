@@ -17,12 +17,12 @@ from kseflow.constants import LOCK_WAIT_S, MAX_TIME_S
 from kseflow.database import causes, load_file
 from kseflow.errors import ConfigurationError, WarehouseError
 from kseflow.loading.extraction import Extraction
+from kseflow.loading.lakes import warehouse_of
 from kseflow.loading.places import File, Place, place_of
 from kseflow.loading.resources import resources
 from kseflow.loading.shards import begin_shard
 from kseflow.loading.summary import LoadSummary
 from kseflow.loading.taxpayer import load_share
-from kseflow.loading.warehouse import Warehouse
 from kseflow.logins import (
     configured_credentials,
     configured_environment,
@@ -154,7 +154,7 @@ def _source(extraction: Extraction, only: Sequence[str]) -> Any:
 def check_environment(place: Place, pipeline: Pipeline, clients: Sequence[KsefClient]) -> None:
     """Refuse to mix two environments in one database; their cursors would hide sessions."""
     try:
-        with Warehouse.of_pipeline(pipeline) as warehouse:
+        with warehouse_of(pipeline) as warehouse:
             known = warehouse.environments()
     except Exception as error:
         raise place.trouble(error) from error
@@ -188,7 +188,8 @@ def _summary(extraction: Extraction, place: Place, box: TimeBox) -> LoadSummary:
     failed = [log["taxpayer"] for log in logs if log["outcome"] == "failed"]
     return LoadSummary(
         run_id=extraction.run_id,
-        place=place,
+        database=Path(place.name),
+        warehouse=place.warehouse,
         started_at=box.started_at,
         ended_at=box.now(),
         logs=logs,

@@ -1,12 +1,13 @@
 """What a load did, for those who print it or schedule the next one."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from kseflow.context import Context
-from kseflow.loading.places import Place
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class LoadSummary:
     """What one run did: the log of each lane, and sums; times are UTC."""
 
     run_id: str
-    place: Place
+    database: Path  # the name of another destination
     started_at: datetime
     ended_at: datetime
     logs: list[dict[str, Any]]
@@ -22,11 +23,7 @@ class LoadSummary:
     waited_s: float
     failed_taxpayers: list[Context]
     is_stopped: bool
-
-    @property
-    def database(self) -> Path:
-        """The file that was written; the name of another destination."""
-        return Path(self.place.name)
+    warehouse: Callable[[], AbstractContextManager[Any]]  # opens what was loaded
 
     @property
     def is_in_vain(self) -> bool:
@@ -46,6 +43,6 @@ class LoadSummary:
             for log in self.logs
         ]
         failed = [taxpayer.as_json() for taxpayer in self.failed_taxpayers]
-        told = vars(self) | {"database": self.database}
-        del told["place"]
-        return told | {"logs": logs, "failed_taxpayers": failed}
+        told = vars(self) | {"logs": logs, "failed_taxpayers": failed}
+        del told["warehouse"]
+        return told
