@@ -26,7 +26,7 @@ from kseflow.watch.finding import Finding, State, document, worst
 from kseflow.words import counted
 
 if TYPE_CHECKING:
-    from kseflow.marts.build import BuildSummary
+    from kseflow.marts.summary import BuildSummary
     from kseflow.watch.status import TaxpayerStatus
 
 WORDS = {

@@ -30,7 +30,7 @@ from kseflow.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from kseflow.loading.summary import LoadSummary
-    from kseflow.marts.build import BuildSummary
+    from kseflow.marts.summary import BuildSummary
     from kseflow.shard import Shard
 
 LONGEST = 366 * 24 * 60  # minutes

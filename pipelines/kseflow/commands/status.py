@@ -30,7 +30,6 @@ def status(
     Example: kseflow status --json
     """
     from kseflow.database import load_file
-    from kseflow.loading.places import place_of
     from kseflow.loading.warehouse import Warehouse
     from kseflow.marts.publish import last_published
     from kseflow.terminal import print_status
@@ -39,6 +38,8 @@ def status(
     with told_in_plain_english(verbose):
         now, published, file = SystemClock().now(), None, load_file(database)
         if destination:
+            from kseflow.loading.places import place_of  # which imports dlt
+
             with place_of(file, destination).warehouse() as warehouse:
                 states = read_status(warehouse, now, in_progress=in_progress)
         else:

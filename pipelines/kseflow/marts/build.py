@@ -7,7 +7,6 @@ the published file is of the same data and models already.
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -19,40 +18,14 @@ from kseflow.constants import LOCK_WAIT_S
 from kseflow.database import dbt_folder, load_file, locked, locked_if_free, opened, warehouse_error
 from kseflow.errors import WarehouseError
 from kseflow.files import private_files
-from kseflow.marts.elsewhere import build_elsewhere
 from kseflow.marts.fingerprint import fingerprint
 from kseflow.marts.look import is_up_to_date
 from kseflow.marts.publish import LeftOut, Published, last_published, publish_from
 from kseflow.marts.rounds import BuildFailed as BuildFailed
 from kseflow.marts.rounds import Rounds
 from kseflow.marts.snapshot import QUIET_S, copy_between_commits, remove
-from kseflow.marts.steps import Step
+from kseflow.marts.summary import BuildSummary as BuildSummary
 from kseflow.marts.unite import unite
-
-
-@dataclass(frozen=True)
-class BuildSummary:
-    """What one build did: dbt's nodes by status, warnings as text, taxpayers left out.
-
-    `database` is a DuckDB file, or the name of the dlt destination that was built in.
-    There are no nodes when what is published was of the same data and models already.
-    """
-
-    database: Path | str
-    seconds: float
-    node_counts: dict[str, int] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list, repr=False)
-    warnings: list[str] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
-    is_published: bool = False
-    published: Published | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values and moments."""
-        left_out = [taxpayer.as_json() for taxpayer in self.left_out]
-        published = self.published and vars(self.published)
-        told = {name: value for name, value in vars(self).items() if name != "steps"}
-        return told | {"left_out": left_out, "published": published}
 
 
 def build(
@@ -101,6 +74,8 @@ def build_marts(
     `destination` the marts are built where the rows are, each table in the place of the one before.
     """
     if destination != "duckdb":
+        from kseflow.marts.elsewhere import build_elsewhere  # which imports scipy
+
         started = monotonic()
         made = build_elsewhere(destination)
         return BuildSummary(destination, monotonic() - started, **made)

@@ -20,7 +20,9 @@ from kseflow.marts.fingerprint import project_folder
 from kseflow.marts.rounds import SAMPLE_ROWS, BuildFailed, invoked
 from kseflow.marts.steps import Step, failed
 from kseflow.settings import unknown
-from kseflow.trends import WINDOW_DAYS, Anomaly, anomalies, read_inputs
+from kseflow.trends.anomaly import Anomaly
+from kseflow.trends.inputs import WINDOW_DAYS, read_inputs
+from kseflow.trends.telling import anomalies
 
 # A variable; what one holds that begins like this dbt leaves out of its logs.
 PASSWORD = "DBT_ENV_SECRET_KSEFLOW_PASSWORD"  # noqa: S105

@@ -13,7 +13,6 @@ from kseflow.database import (
     text_literal,
 )
 from kseflow.files import private_files
-from kseflow.loading.shards import bring
 from kseflow.marts.snapshot import QUIET_S, copy_between_commits, remove
 from kseflow.shard import Shard, shards_beside
 
@@ -44,6 +43,8 @@ def unite(database: Path, *, lock_wait_s: float = LOCK_WAIT_S) -> None:
 
 def _take_in(shard: Shard, file: Path, whole: Path, wait_s: float) -> None:
     """Bring in one shard's file, as its last commit left it, while its load goes on."""
+    from kseflow.loading.shards import bring  # which imports dlt; most have no shards
+
     work = dbt_folder(whole)
     work.mkdir(exist_ok=True)
     copy = work / file.name
