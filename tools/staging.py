@@ -58,15 +58,11 @@ def _staged(column: Column) -> str:
 
 
 def _select(table: Table) -> str:
-    casts = ",\n".join(f"    {{{{ {_cast(c)} }}}} as {_staged(c)}" for c in table.columns)
+    casts = ",\n".join(
+        f"    {{{{ as_type('{c.name}', '{SQL_TYPES[c.type]}') }}}} as {_staged(c)}"
+        for c in table.columns
+    )
     return f"-- {ORIGIN}\nselect\n{casts}\nfrom {{{{ raw('{table.name}') }}}}\n"
-
-
-def _cast(column: Column) -> str:
-    """Return the macro call that gives a raw column its type in staging."""
-    if pa.types.is_list(column.type):
-        return f"json_text('{column.name}')"
-    return f"as_type('{column.name}', '{SQL_TYPES[column.type]}')"
 
 
 def _source_lines(table: Table) -> Iterator[str]:

@@ -10,6 +10,8 @@ import duckdb
 import pyarrow as pa
 
 from kseflow.constants import DATASET
+from kseflow.loading.destinations import TRIED
+from kseflow.raw.arrow import TEXTS
 from kseflow.raw.tables import TABLES
 from tests.copies import rows_of
 
@@ -20,31 +22,23 @@ from duckdb_columns() where schema_name = 'marts' group by table_name order by t
 
 
 def raw_tables(database: Path) -> Iterator[tuple[str, pa.Table]]:
-    """Yield the raw tables by name, as a load gives them to dlt: lists are lists."""
+    """Yield the raw tables by name, as a load gives them to any destination but DuckDB's."""
     for table in TABLES:
-        lists = [column.name for column in table.columns if pa.types.is_list(column.type)]
+        lists = [column.name for column in table.columns if column.type == TEXTS]
         rows = rows_of(database, f"select * from {DATASET}.{table.name}")
         for row in rows:
             row |= {name: row[name] and json.loads(row[name]) for name in lists}
-        yield table.name, table.arrow(rows)
+        yield table.name, TRIED["postgres"].ready(table, table.arrow(rows))
 
 
-def with_lists_as_json(rows: pa.Table) -> pa.Table:
-    """Return a table without lists, as dlt writes it where it has no type for them."""
-    for number, field in enumerate(rows.schema):
-        if pa.types.is_list(field.type):
-            texts = [value and json.dumps(value) for value in rows[field.name].to_pylist()]
-            rows = rows.set_column(number, field.name, pa.array(texts, pa.string()))
-    return rows
-
-
-def load_elsewhere(database: Path, destination: Any, work: Path) -> None:
-    """Have dlt write the raw tables to a destination, with the types that it gives them there."""
+def load_into_postgres(database: Path, url: str, work: Path) -> None:
+    """Have dlt write the raw tables of a file to a server, as a load does."""
     pipeline = dlt.pipeline(
-        "copied", destination=destination, dataset_name=DATASET, pipelines_dir=str(work)
-    )
+        "copied", destination=dlt.destinations.postgres(url), dataset_name=DATASET,
+        pipelines_dir=str(work),
+    )  # fmt: skip
     resources = [dlt.resource(rows, name=name) for name, rows in raw_tables(database)]
-    pipeline.run(resources, loader_file_format="insert_values")
+    pipeline.run(resources, loader_file_format=TRIED["postgres"].file_format)
 
 
 def marts_of(database: Path) -> Iterator[tuple[str, list[str], list[tuple[Any, ...]]]]:

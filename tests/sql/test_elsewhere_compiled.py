@@ -40,7 +40,7 @@ FUNCTIONS = {
     "jsonb_array_elements_text jsonb_path_query_first jsonb_typeof percentile_cont regexp_match "
     "timezone translate",
     "redshift": "date_trunc datediff fnv_hash json_array_length json_extract_array_element_text "
-    "json_extract_path_text json_serialize percentile_cont regexp_instr regexp_substr rpad "
+    "json_extract_path_text percentile_cont regexp_instr regexp_substr rpad "
     "substring timezone translate",
     "spark": "add_months convert_timezone current_timezone date_add date_trunc explode from_json "
     "get_json_object json_array_length max_by percentile_cont posexplode regexp_extract sequence "
@@ -51,7 +51,7 @@ FUNCTIONS = {
     "unnest",
     "snowflake": "array_agg array_generate_range array_size convert_timezone date_trunc datediff "
     "flatten get get_path greatest_ignore_nulls hash least_ignore_nulls parse_json "
-    "percentile_cont regexp_count regexp_instr regexp_substr replace startswith to_json",
+    "percentile_cont regexp_count regexp_instr regexp_substr replace startswith",
 }
 FUNCTIONS["databricks"] = FUNCTIONS["spark"]
 # As sqlglot writes them; its INT is everybody's integer.

@@ -4,14 +4,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dlt
 import psycopg2
 import pytest
 
 from kseflow.errors import ConfigurationError, WarehouseError
 from kseflow.marts.build import BuildFailed, BuildSummary, build_marts
 from tests.postgres import PASSWORD, Server, running_postgres
-from tests.sql.elsewhere import assert_same, load_elsewhere, marts_of
+from tests.sql.elsewhere import assert_same, load_into_postgres, marts_of
 
 if TYPE_CHECKING:
     from tests.sql.conftest import Built
@@ -30,7 +29,7 @@ def summary(
     server: Server, built: "Built", tmp_path_factory: pytest.TempPathFactory
 ) -> BuildSummary:
     work = tmp_path_factory.mktemp("postgres")
-    load_elsewhere(built.database, dlt.destinations.postgres(server.url), work)
+    load_into_postgres(built.database, server.url, work)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CREDENTIALS, server.url)
         return build_marts(destination="postgres")

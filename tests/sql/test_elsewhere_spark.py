@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kseflow.marts.fingerprint import project_folder
-from tests.sql.elsewhere import assert_same, marts_of, raw_tables, with_lists_as_json
+from tests.sql.elsewhere import assert_same, marts_of, raw_tables
 
 if TYPE_CHECKING:
     from tests.sql.conftest import Built
@@ -28,7 +28,7 @@ def test_every_mart_has_duckdbs_rows(built: "Built", tmp_path: Path) -> None:
     raw, marts = tmp_path / "raw", tmp_path / "marts"
     raw.mkdir()
     for name, rows in raw_tables(built.database):
-        pq.write_table(with_lists_as_json(rows), raw / f"{name}.parquet")
+        pq.write_table(rows, raw / f"{name}.parquet")
     done = subprocess.run(
         [SPARK / "bin" / "python", Path(__file__).with_name("spark_build.py"),
          raw, project_folder(), marts],

@@ -95,7 +95,8 @@ def load(
         try:
             if build and not summary.is_stopped:
                 with voice(what="building the marts"):
-                    built = build_marts(database, lock_wait_s=wait)
+                    where = {"destination": destination or "duckdb"}
+                    built = build_marts(database, lock_wait_s=wait, **where)
         finally:
             if as_json or not quiet:
                 print_load(summary, built, as_json=as_json, in_progress=asked["in_progress"])
@@ -108,9 +109,9 @@ def _check_build(database: Path, shard: "Shard | None", destination: str) -> Non
     """Refuse now, not after the load, what cannot be built, or a file that is somebody else's."""
     from kseflow.marts.publish import last_published
 
-    if destination:
+    if destination not in ("", "postgres"):
         raise ConfigurationError(
-            "--build reads the load's own DuckDB file; load without --destination for marts"
+            f"--build makes no marts of {destination}; load without --destination for them"
         )
     if shard is not None:
         raise ConfigurationError(

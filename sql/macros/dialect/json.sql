@@ -1,26 +1,5 @@
 {# Lists and objects, which staging has as text. #}
 
-{# A raw column of lists as the text of its JSON. #}
-{% macro json_text(column) -%}
-    {{ return(adapter.dispatch('json_text', 'kseflow')(column)) }}
-{%- endmacro %}
-
-{% macro default__json_text(column) -%}
-    {{ kseflow.as_type(column, 'varchar') }}
-{%- endmacro %}
-
-{% macro bigquery__json_text(column) -%}
-    to_json_string({{ column }})
-{%- endmacro %}
-
-{% macro snowflake__json_text(column) -%}
-    to_json({{ column }})
-{%- endmacro %}
-
-{% macro redshift__json_text(column) -%}
-    json_serialize({{ column }})
-{%- endmacro %}
-
 {# PostgreSQL's JSON holds no character zero, nor does any of its texts. #}
 {% macro jsonb(text) -%}
     cast(regexp_replace({{ text }}, '(^|[^\\])((\\\\)*)\\u0000', '\1\2', 'g') as jsonb)

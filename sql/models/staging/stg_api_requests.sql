@@ -10,6 +10,6 @@ select
     {{ as_type('waited_s', 'double') }} as waited_s,
     {{ as_type('received_bytes', 'bigint') }} as received_bytes,
     {{ as_type('hourly_limit', 'integer') }} as hourly_limit,
-    {{ json_text('requested_at') }} as requested_at,
+    {{ as_type('requested_at', 'varchar') }} as requested_at,
     {{ as_type('read_at', 'timestamp with time zone') }} as read_at
 from {{ raw('api_requests') }}

@@ -11,7 +11,7 @@ select
     {{ as_type('requested_at', 'timestamp with time zone') }} as requested_at,
     {{ as_type('status_code', 'integer') }} as status_code,
     {{ as_type('status_description', 'varchar') }} as status_description,
-    {{ json_text('status_details') }} as status_details,
+    {{ as_type('status_details', 'varchar') }} as status_details,
     {{ as_type('completed_date', 'timestamp with time zone') }} as completed_at,
     {{ as_type('package_expiration_date', 'timestamp with time zone') }} as expires_at,
     {{ as_type('invoice_count', 'integer') }} as invoice_count,

@@ -15,7 +15,7 @@ select
     {{ as_type('permanent_storage_date', 'timestamp with time zone') }} as stored_at,
     {{ as_type('status_code', 'integer') }} as status_code,
     {{ as_type('status_description', 'varchar') }} as status_description,
-    {{ json_text('status_details') }} as status_details,
+    {{ as_type('status_details', 'varchar') }} as status_details,
     {{ as_type('status_extensions', 'varchar') }} as status_extensions,
     {{ as_type('unrecognised', 'varchar') }} as unrecognised,
     {{ as_type('read_at', 'timestamp with time zone') }} as read_at

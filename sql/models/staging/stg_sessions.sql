@@ -6,7 +6,7 @@ select
     {{ as_type('reference_number', 'varchar') }} as session_reference_number,
     {{ as_type('status_code', 'integer') }} as status_code,
     {{ as_type('status_description', 'varchar') }} as status_description,
-    {{ json_text('status_details') }} as status_details,
+    {{ as_type('status_details', 'varchar') }} as status_details,
     {{ as_type('date_created', 'timestamp with time zone') }} as created_at,
     {{ as_type('date_updated', 'timestamp with time zone') }} as updated_at,
     {{ as_type('date_updated_text', 'varchar') }} as date_updated_text,
