@@ -38,7 +38,7 @@ def load_into_postgres(database: Path, url: str, work: Path) -> None:
         pipelines_dir=str(work),
     )  # fmt: skip
     resources = [dlt.resource(rows, name=name) for name, rows in raw_tables(database)]
-    pipeline.run(resources, loader_file_format=TRIED["postgres"].file_format)
+    pipeline.run(resources, loader_file_format="csv")
 
 
 def marts_of(database: Path) -> Iterator[tuple[str, list[str], list[tuple[Any, ...]]]]:

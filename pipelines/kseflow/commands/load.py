@@ -95,8 +95,8 @@ def load(
         try:
             if build and not summary.is_stopped:
                 with voice(what="building the marts"):
-                    where = {"destination": destination or "duckdb"}
-                    built = build_marts(database, lock_wait_s=wait, **where)
+                    where = destination or "duckdb"
+                    built = build_marts(database, lock_wait_s=wait, destination=where)
         finally:
             if as_json or not quiet:
                 print_load(summary, built, as_json=as_json, in_progress=asked["in_progress"])
