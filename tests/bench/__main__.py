@@ -1,6 +1,6 @@
 """kseflow beside its baselines: one table, and one JSON file.
 
-python -m tests.bench                    all seven parts, under ten minutes on two cores
+python -m tests.bench                    all eight parts, under ten minutes on two cores
 python -m tests.bench --quick            the ratios that must not slip, under a minute
 python -m tests.bench --whole growth     that part, for as long as it takes
 """
@@ -25,6 +25,7 @@ PARTS = {
     "nothing": "nothing_to_do",
     "growth": "growth",
     "packages": "packages",
+    "worklist": "worklist",
 }
 
 

@@ -21,7 +21,7 @@ create table ksef_raw.sessions as
 with numbered as (
     select
         number,
-        {START} + to_microseconds(number * 90 * 86400000000 // {{sessions}}) as date_created
+        {START} + to_microseconds(number * (90 * 86400000000 // {{sessions}})) as date_created
     from range({{sessions}}) as series(number)
 )
 
@@ -64,7 +64,7 @@ with numbered as (
 timed as (
     select
         *,
-        {START} + to_microseconds(session_number * 90 * 86400000000 // {{sessions}})
+        {START} + to_microseconds(session_number * (90 * 86400000000 // {{sessions}}))
             as date_created,
         md5(if(is_resent, 'h' || (number - 398), 'h' || number)) as content
     from numbered
