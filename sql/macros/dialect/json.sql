@@ -1,8 +1,8 @@
 {# Lists and objects, which staging has as text. #}
 
-{# PostgreSQL's JSON holds no character zero, nor does any of its texts. #}
+{# PostgreSQL's texts hold no character zero: a blank stands for it. #}
 {% macro jsonb(text) -%}
-    cast(regexp_replace({{ text }}, '(^|[^\\])((\\\\)*)\\u0000', '\1\2', 'g') as jsonb)
+    cast(regexp_replace({{ text }}, '(?<!\\)((\\\\)*)\\u0000', '\1 ', 'g') as jsonb)
 {%- endmacro %}
 
 {# The text at a path, which is $.a_field or $[0]; null for none. #}
