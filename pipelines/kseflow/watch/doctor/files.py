@@ -22,7 +22,8 @@ from kseflow.raw.tables import SYNC_LOG, TABLES
 from kseflow.settings import configuration_files
 from kseflow.watch.finding import Finding, critical, ok, warning
 
-FREE_BYTES = 1_000_000_000  # beside room for both files anew: dlt's and dbt's working files
+FREE_BYTES = 1_000_000_000  # for dlt's working files, beside what a build needs
+BUILD_SIZES = 5  # a build's copy of the load's file, and what is built of that, in such files
 DLT_TABLES = ("_dlt_loads", "_dlt_pipeline_state", "_dlt_version")
 COLUMNS_SQL = f"""
 select table_name, list(column_name) as names
@@ -61,7 +62,8 @@ def spent_requests(database: Path, now: datetime) -> Mapping[tuple[Context, str]
 def _disk_line(database: Path, own: Path) -> Finding:
     folder = next(path for path in own.resolve().parents if path.exists())
     free = shutil.disk_usage(folder).free
-    needed = FREE_BYTES + sum(path.stat().st_size for path in (own, database) if path.exists())
+    own_bytes, published_bytes = (p.stat().st_size if p.exists() else 0 for p in (own, database))
+    needed = FREE_BYTES + BUILD_SIZES * own_bytes + published_bytes
     told = f"{_size(free)} free in {folder}"
     if not os.access(folder, os.W_OK):
         return critical("disk", f"{folder} cannot be written", "Correct the folder's permissions")
