@@ -134,7 +134,7 @@ def _opened(pipeline: Any, destination: str) -> Any:
     except ConfigurationException:
         raise ConfigurationError(
             f"dlt knows no way to {destination}: set its credentials in .dlt/secrets.toml, "
-            f"[destination.{destination}.credentials], or the variable "
+            f"[destination.{destination}], or the variable "
             f"DESTINATION__{destination.upper()}__CREDENTIALS"
         ) from None
     except MissingDependencyException:
