@@ -5,7 +5,6 @@ whole, answers 429, and the peak of this process's memory in MB.
 """
 
 import json
-import resource
 import sys
 import zlib
 from base64 import urlsafe_b64decode
@@ -24,6 +23,7 @@ from kseflow.clock import SimulatedClock, TimeBox
 from kseflow.context import Context
 from kseflow.loading.run import load_clients
 from kseflow.options import Options
+from tests.bench.measured import used
 from tests.simulation import Wire
 
 AT = datetime(2026, 11, 17, 13, tzinfo=UTC)
@@ -128,7 +128,7 @@ def run(count: int) -> dict[str, object]:
             and not {(i, item["referenceNumber"]) for item in world.sessions(i, AT)} <= stored
         ],
         "throttled": sum(s.throttled_count for c in clients for s in c.spending.values()),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_mb": int(used()[1]),
     }
 
 

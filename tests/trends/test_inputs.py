@@ -143,6 +143,6 @@ def test_the_mart_describes_each_column_and_each_kind() -> None:
     (model,) = yaml.safe_load((models / "anomalies.yml").read_text())["models"]
     assert [column["name"] for column in model["columns"]] == list(Anomaly.__dataclass_fields__)
     described = {column["name"]: column["data_type"] for column in model["columns"]}
-    names = {"string": "varchar", "int64": "bigint", "double": "double", "bool": "boolean"}
+    names = {"string": "varchar", "int64": "bigint", "double": "float8", "bool": "boolean"}
     found = {field.name: names.get(str(field.type), "date") for field in as_table([]).schema}
     assert found == described
